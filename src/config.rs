@@ -62,23 +62,23 @@ pub struct Nats {
     /// One or more `nats://` or `tls://` addresses: a list, or one string with commas.
     #[serde(deserialize_with = "load::one_or_many")]
     pub url: Vec<String>,
-    /// With `password_file`.
+    /// User; with `password_file`.
     pub user: Option<String>,
-    /// Holds the password of `user`.
+    /// File with the password of `user`.
     pub password_file: Option<PathBuf>,
-    /// Holds a token.
+    /// File with a token.
     pub token_file: Option<PathBuf>,
-    /// Holds an nkey seed.
+    /// File with an nkey seed.
     pub nkey_file: Option<PathBuf>,
     /// A `.creds` file (JWT and seed).
     pub creds_file: Option<PathBuf>,
-    /// Certificate authority the server's certificate is checked against.
+    /// Certificate authorities (PEM) that the server's certificate is verified with.
     pub tls_ca: Option<PathBuf>,
     /// Client certificate; with `tls_key`.
     pub tls_cert: Option<PathBuf>,
     /// Client key; with `tls_cert`.
     pub tls_key: Option<PathBuf>,
-    /// Prefix of the reply subjects; what the worker's permissions name.
+    /// Prefix of the reply subjects. The permissions of the user must contain it.
     pub inbox_prefix: String,
 }
 
@@ -110,16 +110,16 @@ pub struct Bus {
     /// Upper bound of the queued commands, the waiting commands, the events, the dead letters, the stored parameters and
     /// the attachments, bytes each.
     pub max_bytes: i64,
-    /// Upper bound of the results, bytes. Workers begin no commands while the stream of results is full.
+    /// Upper bound of the results, bytes. Workers start no commands while the stream of results is full.
     pub max_result_bytes: i64,
     /// Names of further object stores of parameters, each with permissions of its own: `ci` is the bucket
     /// `<prefix>_blob_ci`. Clients write to the first one, or to `<prefix>_blob` if there is none.
     #[serde(deserialize_with = "load::one_or_many")]
     pub parameter_stores: Vec<String>,
-    /// How long a lease lives without renewal.
+    /// Time to live of a lease without renewal.
     #[serde(with = "humantime_serde")]
     pub lease_ttl: Duration,
-    /// After how long without a sign of life a command is given to another worker.
+    /// A command without a heartbeat for this time is delivered to another worker.
     #[serde(with = "humantime_serde")]
     pub ack_wait: Duration,
 }

@@ -130,8 +130,8 @@ impl Feed {
 
     /// Events of a result, the closing one last; none for the results of other producers and for old ones.
     async fn events(&self, result: &QueuedMessage) -> Result<Vec<EventsResponse>, client::Error> {
-        let Some(observation) = &result.observation else { return Ok(Vec::new()) };
-        let (Some(reference), Observed::Result(data)) = (reference(&self.name, observation), &observation.observed)
+        let Some(observation) = result.observation() else { return Ok(Vec::new()) };
+        let (Some(reference), Observed::Result(data)) = (reference(&self.name, &observation), &observation.observed)
         else {
             return Ok(Vec::new());
         };
@@ -141,7 +141,7 @@ impl Feed {
         let alone = reference.targets == 1;
         let mut events = text::result(&reference, data, alone);
         if !alone {
-            events.extend(self.closing(&reference, observation, result.sequence).await?);
+            events.extend(self.closing(&reference, &observation, result.sequence).await?);
         }
         Ok(events)
     }

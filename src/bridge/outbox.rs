@@ -140,9 +140,9 @@ impl Outbox {
 
     /// The events of a result; none for the results of other producers.
     fn bodies(&self, result: &QueuedMessage) -> Vec<Value> {
-        let Some(observation) = &result.observation else { return Vec::new() };
+        let Some(observation) = result.observation() else { return Vec::new() };
         let (Some(reference), Observed::Result(data)) =
-            (feed::reference(&self.name, observation), &observation.observed)
+            (feed::reference(&self.name, &observation), &observation.observed)
         else {
             return Vec::new();
         };

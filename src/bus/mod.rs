@@ -169,13 +169,13 @@ impl DeadReason {
     }
 }
 
-/// A message that is not executed, stored for an operator.
+/// A message that is not executed, or not again, stored for an operator.
 pub struct DeadLetter<'a> {
     /// The message.
     pub delivery: &'a Delivery,
-    /// Key of the command, if it has one.
+    /// Key of the command; `None` when its sender is not known.
     pub key: Option<&'a CommandKey>,
-    /// Reason.
+    /// Why it is stored; a token of its subject.
     pub reason: DeadReason,
     /// The error.
     pub problem: &'a crate::error::Problem,

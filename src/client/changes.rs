@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::stream::{self, BoxStream, StreamExt};
 use time::OffsetDateTime;
 
-use super::watch::{StreamMessage, observe};
+use super::watch::{FollowedMessage, observe};
 use super::{Client, Error, Observation, Observed};
 use crate::event::{CommandKey, ResultData};
 
@@ -51,8 +51,8 @@ impl Client {
         let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
         let stored = events.pending + results.pending;
         let change = |is_result| {
-            move |placed: Result<StreamMessage, Error>| {
-                placed.map(|it| Change { is_result, sequence: it.sequence, observation: it.observation })
+            move |message: Result<FollowedMessage, Error>| {
+                message.map(|it| Change { is_result, sequence: it.sequence, observation: it.observation })
             }
         };
         let messages = stream::select(events.messages.map(change(false)), results.messages.map(change(true)));
@@ -69,9 +69,9 @@ impl Client {
         let (mut newest, mut size, mut omitted) = (VecDeque::new(), 0, 0);
         let mut left = followed.pending;
         while left > 0 {
-            let Some(placed) = followed.messages.next().await.transpose()? else { break };
-            left = placed.pending;
-            let Some(observation) = placed.observation else { continue };
+            let Some(message) = followed.messages.next().await.transpose()? else { break };
+            left = message.pending;
+            let Some(observation) = message.observation else { continue };
             let length = observation.event.to_string().len();
             size += length;
             newest.push_back((length, observation));

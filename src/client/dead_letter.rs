@@ -10,10 +10,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
 use crate::bus;
-use crate::bus::nats::{CUT, UNDELIVERED, header_pairs};
-use crate::event::{self, CommandDraft, CommandKey, binding};
+use crate::bus::nats::{CUT, UNDELIVERED, read_event};
+use crate::event::{self, CommandDraft, CommandKey};
 
-/// A command that was not executed, or a result or event that a sink did not accept.
+/// A command that was not executed, or not again, or a result or event that a sink did not accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// Its sequence number in the stream, by which clients name it.
@@ -29,11 +29,12 @@ pub struct DeadLetter {
     pub subject: String,
     /// When the dead letter was published, RFC 3339.
     pub time: String,
-    /// The worker that published it.
+    /// The worker that published it, or `sink <name>`.
     pub worker: String,
     /// Deliveries of the message.
     pub deliveries: u64,
-    /// Key of the command, or `s` and the sequence number of a message without a key.
+    /// Key of the command. For a message without a key: `s` (command stream) or `w` (waiting stream) and its sequence
+    /// number.
     pub command: String,
     /// Size of the message in bytes, if only its beginning is stored. Such a command cannot be replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +82,8 @@ pub struct DeadLetters {
 const MAX_SCAN: usize = 20_000;
 /// Messages of one window at most. A window with more is read again as two.
 const MAX_WINDOW: usize = 1024;
+/// Bytes of messages of one window, after which it is read again as two, like one with too many messages.
+const MAX_WINDOW_BYTES: usize = 16 << 20;
 
 /// Reads a stream from its end in windows, because the server finds messages of a subject forward only.
 struct Scan<'a> {
@@ -112,7 +115,7 @@ impl<'a> Scan<'a> {
     /// Takes the messages of the window that begins at `start`.
     fn add(&mut self, start: u64, found: &[StreamMessage]) {
         self.read += found.len().max(1);
-        if found.len() >= MAX_WINDOW {
+        if is_full(found) && self.span > 1 {
             self.span /= 2;
             return;
         }
@@ -148,6 +151,11 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Whether a window has no space for another message.
+fn is_full(found: &[StreamMessage]) -> bool {
+    found.len() >= MAX_WINDOW || found.iter().map(|message| message.payload.len()).sum::<usize>() >= MAX_WINDOW_BYTES
+}
+
 impl DeadLetter {
     /// Whether it is a command that a worker rejected: its sender has got a result.
     fn is_rejected_command(&self) -> bool {
@@ -169,7 +177,7 @@ impl Client {
         while let Some((start, end)) = scan.window() {
             let mut found = Vec::new();
             let mut next = start;
-            while found.len() < MAX_WINDOW
+            while !is_full(&found)
                 && let Some(message) = self.next_dead(&subject, next).await?
                 && message.sequence < end
             {
@@ -208,7 +216,7 @@ impl Client {
         let Some(event) = &letter.event else {
             let reason = match letter.cut_from_bytes {
                 Some(bytes) => format!("dead letter {} has only the beginning of its {bytes} bytes", letter.sequence),
-                None => format!("dead letter {} is none", letter.sequence),
+                None => format!("the message of dead letter {} is not an event", letter.sequence),
             };
             return Err(event::Error::NotAnEvent { reason }.into());
         };
@@ -267,8 +275,7 @@ fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) 
 
 fn read(message: &StreamMessage) -> DeadLetter {
     let header = |name: &str| message.headers.get(name).map_or_else(String::new, |value| value.as_str().to_owned());
-    let pairs = header_pairs(&message.headers);
-    let event = binding::read(&pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
+    let event = read_event(Some(&message.headers), &message.payload).ok();
     DeadLetter {
         sequence: message.sequence,
         reason: header("Istio-Dlq-Reason"),
@@ -336,6 +343,27 @@ mod tests {
         assert_eq!((found.letters.len(), found.older, found.is_complete), (11, 0, true));
         let none = std::ops::RangeInclusive::new(1, 0);
         assert_eq!(scan(&since, none, 0).0, DeadLetters { is_complete: true, ..DeadLetters::default() });
+    }
+
+    #[test]
+    fn window_of_large_messages_is_limited_in_bytes() {
+        let payload = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+        let filter = Filter { limit: 3, ..Filter::default() };
+        let mut scan = Scan::new(&filter, 1, 100);
+        let mut most = 0;
+        while let Some((start, end)) = scan.window() {
+            let mut found = Vec::new();
+            for sequence in start..end {
+                if is_full(&found) {
+                    break;
+                }
+                found.push(StreamMessage { payload: payload.clone(), ..message(sequence) });
+            }
+            most = most.max(found.len());
+            scan.add(start, &found);
+        }
+        let found = scan.done();
+        assert_eq!((most, found.letters.len(), found.older, found.is_complete), (16, 3, 97, true));
     }
 
     #[test]

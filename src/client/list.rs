@@ -86,9 +86,9 @@ impl Client {
         let mut found = Vec::new();
         let mut left = followed.pending;
         while left > 0 {
-            let Some(placed) = followed.messages.next().await.transpose()? else { break };
-            left = placed.pending;
-            found.extend(placed.observation);
+            let Some(message) = followed.messages.next().await.transpose()? else { break };
+            left = message.pending;
+            found.extend(message.observation);
         }
         Ok(found)
     }

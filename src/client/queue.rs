@@ -12,17 +12,16 @@ use time::OffsetDateTime;
 use super::watch::observe;
 use super::{Client, Error, Observation};
 use crate::bus;
-use crate::bus::nats::{Undelivered, header_pairs};
+use crate::bus::nats::{Undelivered, read_event};
 use crate::error::Problem;
-use crate::event::binding;
 
-/// How long the server waits for an acknowledgment before it delivers a message again, unless a program says otherwise.
+/// How long the server waits for an acknowledgment before it delivers a message again, in [`Client::result_queue`].
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Messages that are delivered and not acknowledged, those that wait for a repetition included.
 const MAX_PENDING: i64 = 256;
 /// Longest time of one pull.
 const PULL: Duration = Duration::from_secs(10);
-/// A consumer that no program uses for so long is deleted, unless a program says otherwise.
+/// A consumer that no program uses for so long is deleted, in [`Client::result_queue`].
 const UNUSED: Duration = Duration::from_hours(7 * 24);
 
 /// Which messages a queue has, and its times.
@@ -54,8 +53,6 @@ pub struct QueuedMessage {
     pub published: OffsetDateTime,
     /// Deliveries so far, from 1.
     pub delivered: u32,
-    /// The result or event; absent when the message is not an event of the contract.
-    pub observation: Option<Observation>,
     message: jetstream::Message,
 }
 
@@ -119,7 +116,7 @@ impl Client {
         let subjects = self.bus().subjects();
         let subject = subjects.events_of_kind("*", kind);
         let followed = self.follow(subjects.event_stream(), subject, DeliverPolicy::New).await?;
-        Ok(followed.messages.filter_map(async |placed| placed.map(|it| it.observation).transpose()).boxed())
+        Ok(followed.messages.filter_map(async |message| message.map(|it| it.observation).transpose()).boxed())
     }
 }
 
@@ -170,17 +167,20 @@ impl QueuedMessage {
             sequence: info.stream_sequence,
             published: info.published,
             delivered: u32::try_from(info.delivered).unwrap_or(1),
-            observation: observe(&message.subject, message.headers.as_ref(), &message.payload),
             message,
         })
+    }
+
+    /// The result or event; absent when the message is not an event of the contract.
+    #[must_use]
+    pub fn observation(&self) -> Option<Observation> {
+        observe(&self.message.subject, self.message.headers.as_ref(), &self.message.payload)
     }
 
     /// The CloudEvent; absent when the message is not one.
     #[must_use]
     pub fn event(&self) -> Option<Map<String, Value>> {
-        let headers = self.message.headers.as_ref().map(header_pairs).unwrap_or_default();
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-        binding::read(&pairs, &self.message.payload).ok()
+        read_event(self.message.headers.as_ref(), &self.message.payload).ok()
     }
 
     /// Subject that it was published on.
@@ -210,15 +210,10 @@ impl QueuedMessage {
     /// # Errors
     /// When the server does not confirm; the message is delivered again.
     pub async fn dead_letter(&self, client: &Client, sink: &str, problem: &Problem) -> Result<(), Error> {
-        let subjects = client.bus().subjects();
-        let stream = if self.message.subject.starts_with(subjects.results().trim_end_matches('>')) {
-            subjects.result_stream()
-        } else {
-            subjects.event_stream()
-        };
+        let info = self.message.info().map_err(|error| failed("pull", &self.message.subject, error))?;
         let undelivered = Undelivered {
             sink,
-            stream: &stream,
+            stream: info.stream,
             sequence: self.sequence,
             subject: &self.message.subject,
             payload: self.message.payload.clone(),

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::watch::{Observation, observe};
 use super::{Client, Error};
-use crate::bus::{self, nats::header_pairs};
-use crate::event::{CommandKey, binding};
+use crate::bus::{self, nats::read_event};
+use crate::event::CommandKey;
 
 /// State of a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,9 +93,7 @@ impl Client {
             for _ in 0..most {
                 let Some(message) = self.bus().next(stream, filter, next).await? else { break };
                 next = message.sequence + 1;
-                let headers = header_pairs(&message.headers);
-                let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-                let Ok(event) = binding::read(&pairs, &message.payload) else { continue };
+                let Ok(event) = read_event(Some(&message.headers), &message.payload) else { continue };
                 let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
                 let visited = each(CommandKey::new(text("source"), text("id")), &message, &event);
                 if visited.is_break() {

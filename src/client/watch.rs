@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Client, Error};
-use crate::bus::{self, nats::header_pairs};
+use crate::bus::{self, nats::read_event};
 use crate::clock::Clock;
-use crate::event::{self, CommandId, CommandKey, DEAD_LETTERED, EventKind, ResultData, TYPE_PREFIX, binding};
+use crate::event::{self, CommandId, CommandKey, DEAD_LETTERED, EventKind, ResultData, TYPE_PREFIX};
 use crate::retry;
 
 /// One event or result.
@@ -55,7 +55,7 @@ pub enum Observed {
 }
 
 /// A message with its position in the stream, by which a result is ordered after all events of its command.
-pub(super) struct StreamMessage {
+pub(super) struct FollowedMessage {
     pub(super) sequence: u64,
     published: OffsetDateTime,
     /// Stored messages after it.
@@ -66,7 +66,7 @@ pub(super) struct StreamMessage {
 
 /// Stored messages, then new ones.
 pub(super) struct FollowedStream {
-    pub(super) messages: BoxStream<'static, Result<StreamMessage, Error>>,
+    pub(super) messages: BoxStream<'static, Result<FollowedMessage, Error>>,
     /// Number of stored messages.
     pub(super) pending: u64,
 }
@@ -82,15 +82,15 @@ impl Client {
     #[must_use]
     pub fn watch_command(&self, key: &CommandKey) -> BoxStream<'_, Result<Observation, Error>> {
         let key = key.clone();
-        let state = async move {
+        let ordered = async move {
             let subjects = self.bus().subjects();
             let events = self.follow(subjects.event_stream(), subjects.events_of(&key), DeliverPolicy::All).await?;
             let results = self.follow(subjects.result_stream(), subjects.result_of(&key), DeliverPolicy::All).await?;
             Ok::<_, Error>(self.in_order(key, events.messages, results.messages))
         };
-        stream::once(state)
-            .flat_map(|state| match state {
-                Ok(state) => state.left_stream(),
+        stream::once(ordered)
+            .flat_map(|ordered| match ordered {
+                Ok(observations) => observations.left_stream(),
                 Err(error) => stream::iter([Err(error)]).right_stream(),
             })
             .boxed()
@@ -116,12 +116,12 @@ impl Client {
     fn in_order<'a>(
         &'a self,
         key: CommandKey,
-        events: BoxStream<'static, Result<StreamMessage, Error>>,
-        results: BoxStream<'static, Result<StreamMessage, Error>>,
+        events: BoxStream<'static, Result<FollowedMessage, Error>>,
+        results: BoxStream<'static, Result<FollowedMessage, Error>>,
     ) -> BoxStream<'a, Result<Observation, Error>> {
         struct OrderState {
-            events: BoxStream<'static, Result<StreamMessage, Error>>,
-            results: BoxStream<'static, Result<StreamMessage, Error>>,
+            events: BoxStream<'static, Result<FollowedMessage, Error>>,
+            results: BoxStream<'static, Result<FollowedMessage, Error>>,
             seen: u64,
             end: Option<(Observation, u64)>,
         }
@@ -140,15 +140,15 @@ impl Client {
                     tokio::select! {
                         biased;
                         event = state.events.next() => {
-                            let Some(placed) = event.transpose()? else { return Ok(None) };
-                            state.seen = placed.sequence;
-                            if let Some(event) = placed.observation {
+                            let Some(message) = event.transpose()? else { return Ok(None) };
+                            state.seen = message.sequence;
+                            if let Some(event) = message.observation {
                                 return Ok(Some((event, Some(state))));
                             }
                         }
                         result = state.results.next(), if state.end.is_none() => {
-                            let Some(placed) = result.transpose()? else { return Ok(None) };
-                            if let Some(result) = placed.observation {
+                            let Some(message) = result.transpose()? else { return Ok(None) };
+                            if let Some(result) = message.observation {
                                 state.end = Some((result, self.last_event(&key).await?));
                             }
                         }
@@ -178,7 +178,7 @@ impl Client {
         loop {
             let losses = health.borrow_and_update().losses;
             let error = match self.bus().follow(stream, filter, deliver_policy).await {
-                Ok(begun) => return Ok(begun),
+                Ok(followed) => return Ok(followed),
                 Err(error) => error,
             };
             let was_lost = health.borrow().losses != losses || !health.borrow().connected;
@@ -231,8 +231,8 @@ fn by_time(
     struct Merge {
         events: FollowedStream,
         results: FollowedStream,
-        event: Option<StreamMessage>,
-        result: Option<(StreamMessage, Instant)>,
+        event: Option<FollowedMessage>,
+        result: Option<(FollowedMessage, Instant)>,
     }
     let merge = Merge { events, results, event: None, result: None };
     stream::try_unfold(merge, move |mut merge| async move {
@@ -243,13 +243,13 @@ fn by_time(
                 (None, Some((_, at))) => (merge.events.pending == 0 && Instant::now() >= *at).then_some(false),
                 (None, None) => None,
             };
-            let state = match due {
+            let next = match due {
                 Some(true) => merge.event.take(),
                 Some(false) => merge.result.take().map(|(result, _)| result),
                 None => None,
             };
-            if let Some(state) = state {
-                match state.observation {
+            if let Some(next) = next {
+                match next.observation {
                     Some(observation) => return Ok(Some((observation, merge))),
                     None => continue,
                 }
@@ -278,11 +278,11 @@ fn by_time(
     .boxed()
 }
 
-fn read(message: &async_nats::jetstream::Message) -> Option<StreamMessage> {
+fn read(message: &async_nats::jetstream::Message) -> Option<FollowedMessage> {
     let info = message.info().ok()?;
     let (sequence, published, pending) = (info.stream_sequence, info.published, info.pending);
     let observation = observe(&message.subject, message.headers.as_ref(), &message.payload);
-    Some(StreamMessage { sequence, published, pending, observation })
+    Some(FollowedMessage { sequence, published, pending, observation })
 }
 
 pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, payload: &[u8]) -> Option<Observation> {
@@ -293,8 +293,7 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         [_, "res", target, key] => (target, key, None),
         _ => return None,
     };
-    let headers = headers.map(header_pairs).unwrap_or_default();
-    let event = binding::read(&headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
+    let event = read_event(headers, payload).ok()?;
     Some(Observation {
         key: key.parse().ok()?,
         target: target.to_owned(),

@@ -273,6 +273,30 @@ mod tests {
     }
 
     #[test]
+    fn each_rule_of_a_sink_names_its_key() {
+        let sink = |change: fn(&mut Sink)| {
+            wrong(|gateway| {
+                let mut sink = Sink { url: "https://example.org/events?a=@".to_owned(), ..Sink::default() };
+                change(&mut sink);
+                gateway.sinks.insert("a".to_owned(), sink);
+            })
+        };
+        assert_eq!(sink(|_| {}), "");
+        for url in ["", "example.org", "ftp://example.org", "https://user:secret@example.org"] {
+            let found = wrong(|gateway| {
+                gateway.sinks.insert("a".to_owned(), Sink { url: url.to_owned(), ..Sink::default() });
+            });
+            assert_eq!(found, "gateway.sinks.a.url", "{url}");
+        }
+        assert_eq!(sink(|sink| sink.kinds.clear()), "gateway.sinks.a.kinds");
+        assert_eq!(sink(|sink| sink.targets = vec!["*".to_owned()]), "gateway.sinks.a.targets");
+        assert_eq!(sink(|sink| sink.max_requests = 65), "gateway.sinks.a.max_requests");
+        assert_eq!(sink(|sink| sink.timeout = Duration::ZERO), "gateway.sinks.a.timeout");
+        let user = |sink: &mut Sink| sink.credentials.user = Some("a".to_owned());
+        assert_eq!(sink(user), "gateway.sinks.a.credentials.user");
+    }
+
+    #[test]
     fn tokens_of_a_public_issuer_need_claims() {
         let github = |g: &mut Gateway, claims: &[(&str, &str)]| {
             let oidc = Oidc {

@@ -1,20 +1,22 @@
-//! Rules that a value's type cannot say, and relations between values.
+//! Checks rules of values that their types cannot express, and relations between values.
 
 use std::time::Duration;
 
 use super::{Bridge, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
 use crate::event;
+use crate::http::Credentials;
 use crate::observe::promql::is_label_name;
 
 /// The key that is wrong, and why.
 type Wrong = (String, String);
 
-/// Leases are renewed three times in their life, and a renewal may take some seconds. Fault tests want them to run out
-/// soon.
+/// A lease is renewed each third of its time to live, and a renewal may take some seconds. Fault tests need leases that
+/// expire soon.
 const MIN_LEASE_TTL: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 10 });
-/// Signs of life are sent three times in this time; below, one late packet re-delivers a running command.
+/// A heartbeat is sent each third of this time. With a shorter time, one late packet redelivers a running command.
 const MIN_ACK_WAIT: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 3 });
-/// With what it puts off a worker takes nine times as many of the consumer's `max_ack_pending`, which is 20,000.
+/// A worker uses up to nine times as many of the consumer's `max_ack_pending`, which is 20,000: for running commands and
+/// those with a delayed NAK (`worker/requeue.rs`).
 const MAX_SLOTS: usize = 2_000;
 
 pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
@@ -80,26 +82,31 @@ fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wron
     let url = &connection.url;
     if connection.service.is_some() {
         check(url.is_empty(), &sub("url"), "excludes service: give one address")?;
-        return credentials(&sub, connection);
+        return scope_and_credentials(&sub, connection);
     }
     let http = url.starts_with("http://") || url.starts_with("https://");
     check(http, &sub("url"), "must begin with http:// or https://")?;
     // Not repeated: it is a secret.
     check(!url.contains('@'), &sub("url"), "must not hold credentials; name a file of them instead")?;
     check(!url.contains(['?', '#']), &sub("url"), "must not have a query or a fragment")?;
-    credentials(&sub, connection)
+    scope_and_credentials(&sub, connection)
 }
 
-fn credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<(), Wrong> {
+fn scope_and_credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<(), Wrong> {
     let labels = connection.scope.keys().all(|name| is_label_name(name));
     check(labels, &sub("scope"), "its keys must be names of Prometheus labels")?;
-    let credentials = &connection.credentials;
+    credentials(&sub("credentials"), &connection.credentials)
+}
+
+/// Checks the credentials of a connection or a sink.
+pub(super) fn credentials(key: &str, credentials: &Credentials) -> Result<(), Wrong> {
+    let (user_key, cert_key) = (format!("{key}.user"), format!("{key}.cert_file"));
     let twice = credentials.bearer_token_file.is_some() && credentials.user.is_some();
-    check(!twice, &sub("credentials.user"), "excludes bearer_token_file: give one kind of credentials")?;
+    check(!twice, &user_key, "excludes bearer_token_file: give one kind of credentials")?;
     let user = credentials.user.is_some() == credentials.password_file.is_some();
-    check(user, &sub("credentials.user"), "needs password_file, and password_file needs user")?;
+    check(user, &user_key, "needs password_file, and password_file needs user")?;
     let certificate = credentials.cert_file.is_some() == credentials.key_file.is_some();
-    check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
+    check(certificate, &cert_key, "needs key_file, and key_file needs cert_file")
 }
 
 /// Maximum number of names in `bus.parameter_stores`.
@@ -120,7 +127,7 @@ fn bus(bus: &Bus) -> Result<(), Wrong> {
     let rule = format!("must be at most {MAX_STORES} names of 1 to 32 characters of a-z, 0-9 and -");
     check(stores, "bus.parameter_stores", &rule)?;
     check(bus.lease_ttl >= MIN_LEASE_TTL, "bus.lease_ttl", "must be at least 10s: it is renewed every third of it")?;
-    check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: signs of life are sent every third of it")
+    check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: heartbeats are sent every third of it")
 }
 
 fn worker(worker: &Worker) -> Result<(), Wrong> {

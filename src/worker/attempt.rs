@@ -113,14 +113,21 @@ impl Engine {
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
+    /// The record of the command and its revision. A first delivery is expected to have no record, which saves reading it:
+    /// otherwise the compare-and-swap fails.
+    async fn expected_record(
+        &self,
+        cx: &CommandContext<'_>,
+        key: &RecordKey,
+    ) -> Result<(AttemptRecord, u64), bus::Error> {
+        if cx.delivery.delivered > 1 { self.bus.attempts(key).await } else { Ok((AttemptRecord::default(), 0)) }
+    }
+
     /// Binds target, source and id to this command before it waits, as the start of an attempt does. False when they belong to
     /// another command.
     pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
         let (key, origin) = (cx.record_key(), &cx.command.origin);
-        let mut known = (AttemptRecord::default(), 0);
-        if cx.delivery.delivered > 1 {
-            known = self.bus.attempts(&key).await?;
-        }
+        let mut known = self.expected_record(cx, &key).await?;
         loop {
             let (record, revision) = known;
             if record.fingerprint.is_some() {
@@ -135,8 +142,7 @@ impl Engine {
         }
     }
 
-    /// Records the attempt before it starts, so that it counts even if the process crashes. A first delivery is expected to be a
-    /// first attempt, which saves reading the record: otherwise the compare-and-swap fails.
+    /// Records the attempt before it starts, so that it counts even if the process crashes.
     ///
     /// An attempt that is recorded as running has crashed if this message was delivered before. Otherwise a copy of the message
     /// is being executed.
@@ -146,10 +152,7 @@ impl Engine {
         start_permit: StartPermit,
     ) -> Result<AttemptStart, bus::Error> {
         let (key, origin) = (&cx.record_key(), &cx.command.origin);
-        let mut known = (AttemptRecord::default(), 0);
-        if cx.delivery.delivered > 1 {
-            known = self.bus.attempts(key).await?;
-        }
+        let mut known = self.expected_record(cx, key).await?;
         for _ in 0..2 {
             let (before, revision) = known;
             let is_ours = !is_reused(&before, origin);
@@ -228,7 +231,7 @@ impl Engine {
         let roll_back = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = record::take_back(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = record::roll_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }

@@ -11,19 +11,18 @@ use super::lease::HeldLease;
 use super::requeue::{MAX_NAK_DELAY, RequeueVia};
 use super::settle::{AttemptEnd, Decision, SettleInput, decide};
 use super::{Engine, Error};
-use crate::bus::{self, DeadReason, Delivery, RecordKey, Settlement, Swap};
+use crate::bus::{self, AttemptRecord, DeadReason, Delivery, RecordKey, Settlement, Swap};
 use crate::error::{Classify, Problem};
 use crate::event::{self, EventKind, Origin, Outcome, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// Whether a result may be published for a message that is not executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReplyState {
+enum ReplyState {
     /// The command has its result.
     Published,
-    /// The command has no result: one may be published.
-    Allowed,
+    /// The command has no result: one may be published. With its attempts.
+    Allowed(Box<AttemptRecord>),
     /// No, because source and id are unknown or belong to another command.
     Forbidden,
 }
@@ -270,7 +269,6 @@ impl Engine {
         received: Instant,
     ) -> Result<(), bus::Error> {
         let problem = Problem::new(&error);
-        tracing::warn!(code = problem.code, subject = delivery.subject, "rejected: {problem}");
         self.metrics.rejected.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         self.refuse(delivery, origin, (DeadReason::Rejected, Outcome::Rejected), problem, received).await
     }
@@ -285,7 +283,8 @@ impl Engine {
         self.reject(delivery, None, Error::ReusedId { target: origin.target.to_string() }, received).await
     }
 
-    /// Publishes a dead letter, and a result if the sender is known; then terminates the message.
+    /// Ends a command that is not executed, or not again: publishes a dead letter, and a result with its earlier attempts if
+    /// the sender is known; then terminates the message.
     pub(super) async fn refuse(
         &self,
         delivery: &Delivery,
@@ -298,21 +297,23 @@ impl Engine {
             Some(origin) => self.reply_state(origin).await?,
             None => ReplyState::Forbidden,
         };
-        if reply == ReplyState::Published {
-            return self.settle_duplicate(delivery).await;
-        }
-        let origin = origin.filter(|_| reply == ReplyState::Allowed);
-        self.publish_dead_letter(delivery, origin, reason, &problem).await?;
+        let sender = match reply {
+            ReplyState::Published => return self.settle_duplicate(delivery).await,
+            ReplyState::Allowed(record) => origin.zip(Some(record)),
+            ReplyState::Forbidden => None,
+        };
+        tracing::warn!(code = problem.code, subject = delivery.subject, "{}: {problem}", reason.as_str());
+        self.publish_dead_letter(delivery, sender.as_ref().map(|(origin, _)| *origin), reason, &problem).await?;
         let verb = delivery.address.as_ref().and_then(|(_, verb)| self.task(verb));
         let term = format!("{} {}", problem.code, problem.message);
-        if let Some(origin) = origin {
+        if let Some((origin, record)) = sender {
             let result = ResultData {
                 outcome,
-                changed: false,
+                changed: record.changed(),
                 report: None,
                 error: Some(problem),
-                attempts: 0,
-                earlier_attempts: Vec::new(),
+                attempts: record.attempts,
+                earlier_attempts: record.failed,
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),
@@ -323,9 +324,9 @@ impl Engine {
         delivery.acker.settle(Settlement::Term(term)).await
     }
 
-    /// Whether a result may be published for a message that is not executed. A source and id that were read before belong
-    /// to the command of that time.
-    pub(super) async fn reply_state(&self, origin: &Origin) -> Result<ReplyState, bus::Error> {
+    /// Whether a result may be published for a message that is not executed. Source and id belong to the first command that
+    /// was read with them.
+    async fn reply_state(&self, origin: &Origin) -> Result<ReplyState, bus::Error> {
         let command = origin.command();
         if let Some(found) = self.bus.find_result(&command).await? {
             let is_same = found.fingerprint == origin.fingerprint();
@@ -333,7 +334,7 @@ impl Engine {
         }
         let (record, _) = self.bus.attempts(&RecordKey::command(&command)).await?;
         let is_reused = super::attempt::is_reused(&record, origin);
-        Ok(if is_reused { ReplyState::Forbidden } else { ReplyState::Allowed })
+        Ok(if is_reused { ReplyState::Forbidden } else { ReplyState::Allowed(Box::new(record)) })
     }
 
     /// Counts and logs a failed request to the bus.

@@ -1,4 +1,4 @@
-//! Publishes the dead letter of a message that is not executed, its event, and its metric.
+//! Publishes the dead letter of a message that is not executed, or not again; its event, and its metric.
 
 use super::Engine;
 use super::quota::{CUT, LetterContent};

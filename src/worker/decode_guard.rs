@@ -241,9 +241,7 @@ impl Engine {
             Ok(command) => Some(&command.origin),
             Err(rejection) => rejection.origin.as_deref(),
         };
-        let schedule = origin.map(|origin| self.bus.subjects().schedule(&origin.command()));
-        let schedule = schedule.filter(|_| delivery.queue == Queue::Waiting);
-        if let Err(error) = provenance::check(delivery.header_pairs(), schedule.as_deref()) {
+        if let Err(error) = self.check_provenance(delivery, origin) {
             // A client that schedules messages may lack the permission for this subject, so the command gets no result.
             let origin = origin.filter(|_| matches!(error, Error::ForbiddenHeader { .. }));
             return Err(Undecodable::new(error, origin));
@@ -270,6 +268,13 @@ impl Engine {
         Ok(DecodedCommand { command, task, params })
     }
 
+    /// Checks by its headers how the message was published. `origin` is that of the command in it, if it can be read.
+    pub(super) fn check_provenance(&self, delivery: &Delivery, origin: Option<&Origin>) -> Result<(), Error> {
+        let origin = origin.filter(|_| delivery.queue == Queue::Waiting);
+        let schedule = origin.map(|origin| self.bus.subjects().schedule(&origin.command()));
+        provenance::check(delivery.header_pairs(), schedule.as_deref())
+    }
+
     /// Checks parameters against the schema of their task, and against its type.
     fn check(&self, task: &dyn DynTask, value: Value) -> Result<Params, Error> {
         if let Some(validator) = self.params.get(task.verb()) {
@@ -291,7 +296,6 @@ impl Engine {
         received: Instant,
     ) -> Result<(), bus::Error> {
         let problem = Problem::new(&Error::CrashesDecoding { times });
-        tracing::warn!(code = problem.code, subject = delivery.subject, "quarantined: {problem}");
         self.refuse(delivery, origin, (DeadReason::Quarantined, Outcome::Failed), problem, received).await
     }
 }

@@ -124,7 +124,7 @@ pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> A
 /// The record without the run that `worker` abandoned: the process has not crashed, so the run must not count as a crash.
 /// `None` when there is nothing to roll back.
 #[must_use]
-pub fn take_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
+pub fn roll_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
         let isolated_crashes = record.isolated_crashes.saturating_sub(1);

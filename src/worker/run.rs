@@ -1,4 +1,5 @@
-//! Runs the task of an attempt under its guard; meanwhile updates the attempt record, renews the lease and publishes events. Ends a task that must stop at its next safe point.
+//! Runs the task of an attempt under its guard; meanwhile updates the attempt record, renews the lease and publishes events.
+//! Ends a task that must stop at its next safe point.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -8,11 +8,10 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::conclude::ReplyState;
-use super::{Engine, Error, provenance};
-use crate::bus::{self, DeadReason, Queue, RecordKey, Settlement, Stranded, StrandedCause};
-use crate::error::{Classify, Problem};
-use crate::event::{self, Outcome, ResultData};
+use super::{Engine, Error};
+use crate::bus::{self, DeadReason, Stranded, StrandedCause};
+use crate::error::Problem;
+use crate::event::{self, Outcome};
 use crate::retry;
 
 /// Commands of one request; they are rare.
@@ -69,40 +68,10 @@ impl Engine {
                 Err(rejection) => rejection.origin.map(|origin| *origin),
             }
         });
-        // As in `Engine::decode`: a client that schedules messages may lack the permission for the subject of the command.
+        // A client that schedules messages may lack the permission for the subject of the command.
         let origin = origin.filter(|origin| {
-            let schedule = self.bus.subjects().schedule(&origin.command());
-            let schedule = Some(schedule.as_str()).filter(|_| delivery.queue == Queue::Waiting);
-            !matches!(provenance::check(delivery.header_pairs(), schedule), Err(Error::ForeignSchedule { .. }))
+            !matches!(self.check_provenance(&delivery, Some(origin)), Err(Error::ForeignSchedule { .. }))
         });
-        let reply = match &origin {
-            Some(origin) => self.reply_state(origin).await?,
-            None => ReplyState::Forbidden,
-        };
-        if reply == ReplyState::Published {
-            return self.settle_duplicate(&delivery).await;
-        }
-        let origin = origin.filter(|_| reply == ReplyState::Allowed);
-        let problem = Problem::new(&error);
-        tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
-        self.publish_dead_letter(&delivery, origin.as_ref(), reason, &problem).await?;
-        if let Some(origin) = &origin {
-            let (record, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
-            let result = ResultData {
-                outcome,
-                changed: record.changed(),
-                report: None,
-                error: Some(problem),
-                attempts: record.attempts,
-                earlier_attempts: record.failed,
-                fence: 0,
-                worker: self.settings.worker.clone(),
-                ended: event::rfc3339(self.clock.now()),
-            };
-            self.commit(origin, &result).await?;
-        }
-        let verb = origin.as_ref().and_then(|origin| self.task(&origin.verb));
-        self.metrics.ended(verb.map_or("unknown", |(task, _)| task.verb()), outcome.as_str(), received.elapsed());
-        delivery.acker.settle(Settlement::Ack).await
+        self.refuse(&delivery, origin.as_ref(), (reason, outcome), Problem::new(&error), received).await
     }
 }

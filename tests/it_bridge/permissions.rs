@@ -1,37 +1,23 @@
 //! The NATS user of deploy/nats.
 
-use std::path::PathBuf;
-
 use sailhand::bridge::proto::EventType;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{Bus, Queue, Retention, Subjects};
-use sailhand::config::{Config, Nats};
+use sailhand::config::Config;
 use sailhand::event::{decode, result_event};
 use tonic::Code;
 
 use crate::bridge::{Bridge, kubeconfig, request, target};
-use crate::support::nats::NatsServer;
+use crate::support::accounts;
 use crate::support::worker::succeeded;
 
 #[tokio::test]
 async fn permissions_of_the_example_suffice_and_end_at_its_targets() {
     use futures::StreamExt;
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
-    let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
-    let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let server = accounts::server().await;
     let dir = tempfile::tempdir().unwrap();
-    let login = |user: &str| {
-        let file: PathBuf = dir.path().join(user);
-        std::fs::write(&file, format!("secret{user}")).unwrap();
-        Nats {
-            url: vec![server.url()],
-            user: Some(user.to_owned()),
-            password_file: Some(file),
-            inbox_prefix: format!("_INBOX_{user}"),
-            ..Nats::default()
-        }
-    };
+    let login = |user: &str| accounts::login(&server, dir.path(), user);
     let admin = NatsBus::new(nats::connect(&login("admin"), "test", false).await.unwrap(), Subjects::new("istio"));
     topology::apply(&admin, &Topology::new(&Config::default().bus)).await.unwrap();
     let mut config = Config { nats: login("bridge"), ..Config::default() };

@@ -2,7 +2,6 @@
 
 use crate::support;
 
-use std::io::Write;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -15,19 +14,18 @@ use sailhand::bus::{AttemptRecord, Bus, LeaseName, Queue, RecordKey, Settlement,
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref, decode};
 use serde_json::json;
+use support::accounts;
 use support::eventually::eventually;
 use support::nats::NatsServer;
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 const WITHIN: Duration = Duration::from_secs(10);
-const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
 /// A server with the example's accounts and sailhand's streams in it.
 async fn server() -> NatsServer {
-    let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), password(user)));
-    let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let server = accounts::server().await;
     let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
     topology::apply(&admin, &Topology::new(&with_store())).await.unwrap();
     server
@@ -38,22 +36,9 @@ fn with_store() -> config::Bus {
     config::Bus { parameter_stores: vec!["ci".to_owned()], ..config::Bus::default() }
 }
 
-fn password(user: &str) -> String {
-    format!("secret{user}")
-}
-
 async fn login(server: &NatsServer, user: &str) -> Connection {
-    let mut file = NamedTempFile::new().unwrap();
-    write!(file, "{}", password(user)).unwrap();
-    let inbox = if user == "worker" { "sailhand" } else { user };
-    let nats = config::Nats {
-        url: vec![server.url()],
-        user: Some(user.to_owned()),
-        password_file: Some(file.path().to_owned()),
-        inbox_prefix: format!("_INBOX_{inbox}"),
-        ..config::Nats::default()
-    };
-    connect(&nats, user, false).await.unwrap()
+    let dir = TempDir::new().unwrap();
+    connect(&accounts::login(server, dir.path(), user), user, false).await.unwrap()
 }
 
 fn context(connection: &Connection) -> jetstream::Context {

@@ -14,12 +14,11 @@ use sailhand::config;
 use sailhand::error::Problem;
 use sailhand::event::{CommandKey, Target, decode};
 use serde_json::Value;
+use support::accounts;
 use support::nats::NatsServer;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::process::Command;
-
-const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
 struct BusEnv {
     worker: NatsBus,
@@ -29,8 +28,7 @@ struct BusEnv {
 
 impl BusEnv {
     async fn new() -> Self {
-        let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
-        let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+        let server = accounts::server().await;
         let dir = TempDir::new().unwrap();
         let admin = login(&server, &dir, "admin").await;
         topology::apply(&admin, &Topology::new(&config::Bus::default())).await.unwrap();
@@ -40,7 +38,7 @@ impl BusEnv {
 
     /// The command line as a user.
     async fn run_as(&self, user: &str, args: &[&str]) -> Output {
-        let nats = nats_config(&self.server, &self.dir, user);
+        let nats = accounts::login(&self.server, self.dir.path(), user);
         let file = self.dir.path().join(format!("{user}.toml"));
         let password = nats.password_file.unwrap().display().to_string();
         let text = format!(
@@ -89,21 +87,8 @@ impl BusEnv {
     }
 }
 
-fn nats_config(server: &NatsServer, dir: &TempDir, user: &str) -> config::Nats {
-    let file = dir.path().join(format!("{user}.password"));
-    std::fs::write(&file, format!("pw{user}")).unwrap();
-    let inbox = if user == "worker" { "sailhand" } else { user };
-    config::Nats {
-        url: vec![server.url()],
-        user: Some(user.to_owned()),
-        password_file: Some(file),
-        inbox_prefix: format!("_INBOX_{inbox}"),
-        ..config::Nats::default()
-    }
-}
-
 async fn login(server: &NatsServer, dir: &TempDir, user: &str) -> NatsBus {
-    let connection = nats::connect(&nats_config(server, dir, user), user, false).await.unwrap();
+    let connection = nats::connect(&accounts::login(server, dir.path(), user), user, false).await.unwrap();
     NatsBus::new(connection, Subjects::new("istio"))
 }
 

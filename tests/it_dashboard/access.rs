@@ -1,16 +1,16 @@
 //! Who may read and who may act.
 
-use std::io::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use sailhand::config::Config;
 use serde_json::{Value, json};
 
 use crate::http::{Dashboard, DashboardEnv, PATIENCE, key, started};
+use crate::support::accounts;
 use crate::support::eventually::eventually;
 use crate::support::http::Issuer;
-use crate::support::nats::NatsServer;
+use crate::support::worker::toml;
 
 #[tokio::test]
 async fn other_host_names_are_refused() {
@@ -137,30 +137,22 @@ async fn only_valid_tokens_of_the_issuer_are_accepted() {
 
 #[tokio::test]
 async fn observer_permissions_suffice_to_show_pages() {
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
-    let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
-    let nats = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let nats = accounts::server().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = |user: &str, inbox: &str| {
-        let password = folder.path().join(format!("{user}.password"));
-        write!(std::fs::File::create(&password).unwrap(), "secret{user}").unwrap();
-        let text = format!(
-            "[nats]\nurl = \"{}\"\nuser = \"{user}\"\npassword_file = \"{}\"\ninbox_prefix = \"{inbox}\"\n\
-             [dashboard]\nlisten = \"127.0.0.1:0\"\n",
-            nats.url(),
-            password.display()
-        );
+    let file = |user: &str| {
+        let mut config = Config { nats: accounts::login(&nats, folder.path(), user), ..Config::default() };
+        config.dashboard.listen = ([127, 0, 0, 1], 0).into();
         let file = folder.path().join(format!("{user}.toml"));
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(&file, toml(&config)).unwrap();
         file.to_str().unwrap().to_owned()
     };
     let run = async |args: &[&str]| {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sailhand")).args(args).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    run(&["topology", "apply", "--config", &file("admin", "_INBOX_admin")]).await;
+    run(&["topology", "apply", "--config", &file("admin")]).await;
     for (user, complete) in [("observer", false), ("operator", true)] {
-        let dashboard = Dashboard::start(&["--config", &file(user, &format!("_INBOX_{user}"))]).await;
+        let dashboard = Dashboard::start(&["--config", &file(user)]).await;
         for path in ["/runs", "/targets", "/findings", "/dead-letters"] {
             let page = dashboard.get(path).await;
             assert_eq!(page.status, 200, "{user} {path}: {}", page.body);

@@ -5,7 +5,6 @@
 use crate::support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -22,11 +21,9 @@ use sailhand::client::Filter;
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, Target, dataref};
 use serde_json::{Value, json};
-use support::control_plane;
 use support::eventually::eventually;
-use support::nats::NatsServer;
-use support::tools;
 use support::worker::{Worker, WorkerEnv, unique_name};
+use support::{accounts, control_plane, tools};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -40,7 +37,6 @@ const TARGETS: [&str; 3] = [OPEN[0], OPEN[1], CLOSED];
 const BOUND: Duration = Duration::from_mins(2);
 /// What the Helm chart allows a worker.
 const MEMORY_LIMIT: u64 = 512 << 20;
-const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
 struct Honest {
     command: CommandId,
@@ -67,25 +63,12 @@ struct HostileEnv {
 impl HostileEnv {
     async fn new() -> Self {
         let passwords = TempDir::with_prefix("sailhand-hostile-").unwrap();
-        let environment =
-            USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
-        let server = NatsServer::start_with_file("deploy/nats/accounts.conf", environment.into()).await;
-        let url = server.url();
-        let login = |user: &str| {
-            let file = passwords.path().join(user);
-            write!(std::fs::File::create(&file).unwrap(), "secret{user}").unwrap();
-            let inbox = if user == "worker" { "sailhand" } else { user };
-            config::Nats {
-                url: vec![url.clone()],
-                user: Some(user.to_owned()),
-                password_file: Some(file),
-                inbox_prefix: format!("_INBOX_{inbox}"),
-                ..config::Nats::default()
-            }
-        };
+        let server = accounts::server().await;
+        let [admin, worker, producer] =
+            ["admin", "worker", "producer"].map(|user| accounts::login(&server, passwords.path(), user));
         let tag = unique_name("hostile");
         let mut env = WorkerEnv::on(server, |config| {
-            config.nats = login("admin");
+            config.nats = admin;
             config.bus.parameter_stores = vec!["ci".to_owned()];
             config.worker.slots = 8;
             // No process dies here, and a busy machine must not look like a death.
@@ -104,7 +87,7 @@ impl HostileEnv {
             }
         })
         .await;
-        env.config.nats = login("worker");
+        env.config.nats = worker;
         let admin = Kubeconfig::read_from(control_plane::kubeconfig()).unwrap();
         let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
         let cluster = kube::Client::try_from(admin).unwrap();
@@ -115,7 +98,7 @@ impl HostileEnv {
             api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
         }
         let workers = vec![env.worker("w0").await, env.worker("w1").await];
-        let adversary = connect(&login("producer"), "adversary", false).await.unwrap().client;
+        let adversary = connect(&producer, "adversary", false).await.unwrap().client;
         Self {
             env,
             workers,

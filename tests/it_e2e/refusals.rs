@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream;
 use sailhand::event::Outcome;
 use serde_json::json;
+use support::accounts;
 use support::eventually::eventually;
 use support::nats::{NatsServer, Options};
 use support::worker::{Worker, WorkerEnv};
@@ -60,8 +61,8 @@ async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
 }
 
 /// The example accounts, with the worker's rights without one line.
-fn accounts(without: Option<&str>) -> String {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/nats/accounts.conf")).unwrap();
+fn configuration(without: Option<&str>) -> String {
+    let text = accounts::configuration();
     let Some(without) = without else { return text };
     let (before, worker) = text.split_once("# The pool of workers.").unwrap();
     let changed = worker.replacen(without, "", 1);
@@ -71,29 +72,22 @@ fn accounts(without: Option<&str>) -> String {
 
 #[tokio::test]
 async fn a_revoked_permission_makes_the_worker_unready_until_it_is_granted() {
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
-    let env = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
-    let nats =
-        NatsServer::start_with(Options { config: Some(accounts(None)), env: env.into(), ..Options::default() }).await;
+    let nats = accounts::server().await;
     let dir = TempDir::new().unwrap();
-    let login = |user: &str, config: &mut sailhand::config::Config| {
-        let file = dir.path().join(user);
-        std::fs::write(&file, format!("pw{user}")).unwrap();
-        (config.nats.user, config.nats.password_file) = (Some(user.to_owned()), Some(file));
-    };
-    let mut test_env = WorkerEnv::on(nats, |config| login("admin", config)).await;
-    login("worker", &mut test_env.config);
+    let [admin, worker] = ["admin", "worker"].map(|user| accounts::login(&nats, dir.path(), user));
+    let mut test_env = WorkerEnv::on(nats, |config| config.nats = admin).await;
+    test_env.config.nats = worker;
     let worker = test_env.worker("w1").await;
     assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
 
     for right in [r#""istio.res.>""#, r#""$JS.API.CONSUMER.MSG.NEXT.ISTIO_CMD.worker""#] {
         let reloads = || test_env.nats.log().matches("Reloaded server configuration").count();
         let before = reloads();
-        test_env.nats.reload(&accounts(Some(right)));
+        test_env.nats.reload(&configuration(Some(right)));
         eventually("the right is gone", WITHIN, async || (reloads() > before).then_some(())).await;
         let key = test_env.send("dev", "ping", json!({})).await;
         unready(&worker, &["SH2004", right.trim_matches(['"', '>', '.'])]).await;
-        test_env.nats.reload(&accounts(None));
+        test_env.nats.reload(&configuration(None));
         let result = test_env.result(&key).await;
         assert_eq!(result.outcome, Outcome::Succeeded, "{right}");
         ready(&worker).await;

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::endpoint::{Endpoint, Reply};
 use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping, principals};
 use crate::sinks;
+use crate::support::accounts;
 use crate::support::eventually::eventually;
 use crate::support::http::{Issuer, Response};
-use crate::support::nats::NatsServer;
 use crate::support::worker::{WorkerEnv, succeeded};
 
 async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
@@ -199,24 +199,14 @@ async fn webhook_handshake_allows_configured_origins() {
 /// With the user `gateway` of deploy/nats, the gateway works, and no principal reaches beyond that user.
 #[tokio::test]
 async fn nats_user_bounds_all_principals() {
-    let passwords =
-        ["admin", "gateway"].map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
-    let nats = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let nats = accounts::server().await;
     let secrets = tempfile::tempdir().unwrap();
-    let password = |user: &str| {
-        let file = secrets.path().join(user);
-        std::fs::write(&file, format!("pw{user}")).unwrap();
-        file
-    };
-    let test_env = WorkerEnv::on(nats, |config| {
-        (config.nats.user, config.nats.password_file) = (Some("admin".to_owned()), Some(password("admin")));
-        config.nats.inbox_prefix = "_INBOX_admin".to_owned();
-    })
-    .await;
+    let [admin, login] = ["admin", "gateway"].map(|user| accounts::login(&nats, secrets.path(), user));
+    let test_env = WorkerEnv::on(nats, |config| config.nats = admin).await;
     let url = format!(
         "{}\"\nuser = \"gateway\"\npassword_file = {:?}\ninbox_prefix = \"_INBOX_gateway",
         test_env.nats.url(),
-        password("gateway")
+        login.password_file.unwrap()
     );
     let (accepts, refuses) =
         (Endpoint::start(|_| Reply::status(204)).await, Endpoint::start(|_| Reply::status(415)).await);

@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::support::eventually::eventually;
 use cloudevents::AttributesReader;
 use sailhand::bus::memory::MemoryBus;
-use sailhand::bus::{Bus, RecordKey};
+use sailhand::bus::{AttemptRecord, Bus, RecordKey};
 use sailhand::clock::Clock;
 use sailhand::cluster::{self, Action, ObjectRef, ObjectReport};
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target, dataref};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
 use sailhand::telemetry::metrics::Metrics;
 use schemars::JsonSchema;
@@ -412,6 +412,22 @@ async fn cancel_does_not_wait_for_a_slot() {
     assert_eq!(test_env.result(&cancel).await.1.outcome, Ended::Succeeded);
     assert_eq!(test_env.result(&long[runs]).await.1.outcome, Ended::Cancelled);
     assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
+}
+
+/// Before: a result without attempts, which denied the write.
+#[tokio::test(start_paused = true)]
+async fn command_that_is_rejected_after_an_attempt_has_a_result_with_it() {
+    let test_env = SimulatedEnv::new();
+    // Its parameters were deleted after the attempt.
+    let dataref = Some(dataref::of(&test_env.bus.subjects().own_parameter_bucket(), b"deleted").reference);
+    let draft = CommandDraft { dataref, ..test_env.draft("test.write", json!(null)) };
+    let command = CommandId::new(&"dev".parse().unwrap(), &draft.key());
+    let record = AttemptRecord { attempts: 1, runs: 1, changed: true, ..AttemptRecord::default() };
+    test_env.bus.record_attempts(&RecordKey::command(&command), &record, 0).await.unwrap();
+    test_env.send("dev", &draft);
+    let (_, result) = test_env.result(&command).await;
+    assert_eq!((result.outcome, result.attempts, result.changed), (Ended::Rejected, 1, true), "{result:?}");
+    assert!(!test_env.bus.has_short_retention(&command), "it wrote");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! A corner of the test cluster for one test: a namespace, an installation, and our cluster layer pointed at them.
+//! A namespace and an installation of the test cluster for one test, and clients of the cluster.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The real parts for the integration tests: a nats-server, a Kubernetes control plane, and waiting without sleeping.
-//! Uses no code of sailhand, except for [`cluster_env`]. A part that is missing fails the test; nothing is skipped.
+//! Uses code of sailhand only in [`accounts`], [`cluster_env`] and [`worker`]. A part that is missing fails the test; nothing is skipped.
 #![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
 #![allow(
     clippy::panic,
@@ -13,6 +13,7 @@
     reason = "the environment says where the real parts are; other processes have their own time"
 )]
 
+pub mod accounts;
 pub mod api_proxy;
 pub mod bookinfo;
 pub mod charts;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::eventually::eventually;
-use super::tools;
+use super::{accounts, tools};
 
 /// A start on a busy machine takes up to a few seconds.
 const START: Duration = Duration::from_secs(20);
@@ -25,10 +25,9 @@ pub struct NatsServer {
 /// What differs from a plain server.
 #[derive(Default)]
 pub struct Options {
-    /// Text of a server configuration (accounts, TLS, ...). Address, port and store are set by the test support.
+    /// Text of a server configuration (accounts, TLS, ...). Address, port and store are set by the test support, and the
+    /// passwords of the example accounts by `accounts.rs`.
     pub config: Option<String>,
-    /// Environment of the server, which the configuration can refer to as `$NAME`.
-    pub env: Vec<(String, String)>,
     /// In a cluster.
     pub name: String,
 }
@@ -39,27 +38,14 @@ impl NatsServer {
         Self::start_with(Options::default()).await
     }
 
-    /// A server with a configuration. Users of the example accounts whose password `env` does not set get one.
-    pub async fn start_with(mut options: Options) -> Self {
-        let names: Vec<String> = options.config.iter().flat_map(|config| password_variables(config)).collect();
-        for name in names {
-            if !options.env.iter().any(|(known, _)| *known == name) {
-                options.env.push((name, "unused".to_owned()));
-            }
-        }
+    /// A server with a configuration.
+    pub async fn start_with(options: Options) -> Self {
         let dir = TempDir::with_prefix("sailhand-nats-").expect("a temporary folder");
         let config = with_storage(options.config.as_deref().unwrap_or_default());
         fs::write(dir.path().join("nats.conf"), config).expect("write the server's configuration");
         let mut server = Self { child: None, port: 0, options, dir };
         server.run().await;
         server
-    }
-
-    /// The same server with a configuration file of this repository, by its path from the root.
-    pub async fn start_with_file(path: &str, env: Vec<(String, String)>) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        let config = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()));
-        Self::start_with(Options { config: Some(config), env, ..Options::default() }).await
     }
 
     /// Three servers that are one cluster.
@@ -76,7 +62,7 @@ impl NatsServer {
                 "server_name: n{number}\ncluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{}] }}\n",
                 routes.join(", ")
             );
-            let options = Options { config: Some(config), name: format!("n{number}"), ..Options::default() };
+            let options = Options { config: Some(config), name: format!("n{number}") };
             starting.push(Self::start_with(options));
         }
         futures::future::join_all(starting).await
@@ -175,7 +161,7 @@ impl NatsServer {
             .arg(self.path("store"))
             .arg("--ports_file_dir")
             .arg(self.dir.path())
-            .envs(self.options.env.iter().map(|(name, value)| (name, value)))
+            .envs(self.options.config.iter().flat_map(|config| accounts::passwords(config)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -207,12 +193,6 @@ impl Drop for NatsServer {
             eprintln!("{}", self.log());
         }
     }
-}
-
-/// Names of the variables `$SAILHAND_…_PASSWORD` in a configuration.
-fn password_variables(config: &str) -> Vec<String> {
-    let names = config.split('$').skip(1).filter_map(|rest| rest.split([' ', ',', '\n']).next());
-    names.filter(|name| name.starts_with("SAILHAND_") && name.ends_with("_PASSWORD")).map(str::to_owned).collect()
 }
 
 /// Reads the client port from the file in which the server writes its addresses; `None` until it is whole.

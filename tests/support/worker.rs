@@ -1,4 +1,4 @@
-//! A real `sailhand worker` process, and a stage with a bus, a cluster and a client for it to play on.
+//! A real `sailhand worker` process, and the bus, cluster and client that it needs.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -130,10 +130,10 @@ impl WorkerEnv {
     }
 
     async fn until<T>(&self, key: &CommandKey, pick: impl Fn(&Observed) -> Option<T>) -> T {
-        let mut told = self.client.watch_command(key);
+        let mut observations = self.client.watch_command(key);
         let mut seen = Vec::new();
         let waited = tokio::time::timeout(Duration::from_secs(90), async {
-            while let Some(observation) = told.next().await {
+            while let Some(observation) = observations.next().await {
                 let observed = observation.unwrap().observed;
                 if let Some(found) = pick(&observed) {
                     return Some(found);

@@ -38,7 +38,7 @@ use crate::event::{self, CommandId, Origin, dataref};
 
 pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
-pub use read::header_pairs;
+pub use read::read_event;
 pub use undelivered::{UNDELIVERED, Undelivered};
 use waiting_limit::WaitingLimit;
 

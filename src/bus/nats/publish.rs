@@ -106,26 +106,59 @@ impl Message {
                 payload.truncate(most);
             }
         }
-        for (name, value) in [
-            ("Istio-Dlq-Reason", letter.reason.as_str().to_owned()),
-            ("Istio-Dlq-Code", letter.problem.code.clone()),
-            ("Istio-Dlq-Message", one_line(&letter.problem.to_string())),
-            ("Istio-Dlq-Subject", delivery.subject.clone()),
-            ("Istio-Dlq-Stream-Seq", delivery.sequence.to_string()),
-            ("Istio-Dlq-Deliveries", delivery.delivered.to_string()),
-            ("Istio-Dlq-Worker", letter.worker.to_owned()),
-            ("Istio-Dlq-Time", rfc3339(letter.time)),
-            ("Nats-Msg-Id", format!("dlq.{id}.{}", letter.place())),
-        ] {
-            headers.insert(name, value);
-        }
+        let added = LetterHeaders {
+            reason: letter.reason.as_str(),
+            problem: letter.problem,
+            subject: &delivery.subject,
+            sequence: delivery.sequence,
+            deliveries: delivery.delivered,
+            worker: letter.worker,
+            time: letter.time,
+            message_id: format!("dlq.{id}.{}", letter.place()),
+        };
+        added.add_to(&mut headers);
         let subject = subjects.dead_letter(letter.reason.as_str(), target, &id);
         Self { subject, headers, payload }
     }
 }
 
-/// Headers cannot hold line breaks, and a reason need not be a page.
-pub(super) fn one_line(text: &str) -> String {
+/// Headers of a dead letter beside those of its message.
+pub(super) struct LetterHeaders<'a> {
+    pub reason: &'a str,
+    pub problem: &'a Problem,
+    /// Subject of the message.
+    pub subject: &'a str,
+    /// Its sequence number in its stream.
+    pub sequence: u64,
+    /// Its deliveries.
+    pub deliveries: u64,
+    /// The worker, or `sink <name>`.
+    pub worker: &'a str,
+    pub time: OffsetDateTime,
+    /// The same for each repeated publish.
+    pub message_id: String,
+}
+
+impl LetterHeaders<'_> {
+    pub fn add_to(self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            ("Istio-Dlq-Reason", self.reason.to_owned()),
+            ("Istio-Dlq-Code", self.problem.code.clone()),
+            ("Istio-Dlq-Message", one_line(&self.problem.to_string())),
+            ("Istio-Dlq-Subject", self.subject.to_owned()),
+            ("Istio-Dlq-Stream-Seq", self.sequence.to_string()),
+            ("Istio-Dlq-Deliveries", self.deliveries.to_string()),
+            ("Istio-Dlq-Worker", self.worker.to_owned()),
+            ("Istio-Dlq-Time", rfc3339(self.time)),
+            ("Nats-Msg-Id", self.message_id),
+        ] {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The text as the value of a header: without line breaks, 1,024 characters at most.
+fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
 }
 
@@ -185,15 +218,12 @@ impl NatsBus {
             };
             // A lost compare-and-swap is an answer, and a denied permission remains denied. Other errors may be temporary, for
             // example during the election of a leader.
-            let is_final = match &error {
+            let is_about_message = match &error {
                 Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
-                error => matches!(error, Error::Denied { .. } | Error::TooLarge { .. }),
+                error => matches!(error, Error::TooLarge { .. }),
             };
+            let is_final = is_about_message || matches!(error, Error::Denied { .. });
             if is_final || *attempt >= TRIES {
-                let is_about_message = match &error {
-                    Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
-                    error => matches!(error, Error::TooLarge { .. }),
-                };
                 if !is_about_message {
                     self.refused(&message.subject, &error);
                 }
@@ -229,7 +259,7 @@ impl NatsBus {
         let request = Request::new().headers(message.headers.clone()).payload(message.payload.clone());
         let reply = self.request(PUBLISH, &message.subject, request, TIMEOUT).await?;
         let ack: PublishAck = serde_json::from_slice(&reply.payload).map_err(|source| Error::Request {
-            operation: "publish",
+            operation: PUBLISH,
             subject: message.subject.clone(),
             source: source.into(),
         })?;
@@ -242,7 +272,7 @@ impl NatsBus {
                 Err(Error::TooLarge { subject: message.subject.clone(), reason: error.description })
             }
             Some(error) => Err(Error::Refused {
-                operation: "publish",
+                operation: PUBLISH,
                 subject: message.subject.clone(),
                 code: error.err_code,
                 description: error.description,

@@ -7,19 +7,25 @@ use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{ConsumerErrorKind, DirectGetError, DirectGetErrorKind, Stream};
 use async_nats::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
 
 use super::{NatsBus, TIMEOUT};
 use crate::bus::Error;
+use crate::event::{self, binding};
 
 const GET: &str = "get";
 const DIRECT_GET: &str = "$JS.API.DIRECT.GET";
 const CONSUMER_CREATE: &str = "$JS.API.CONSUMER.CREATE";
 
-/// Name and value of each header.
-#[must_use]
-pub fn header_pairs(headers: &HeaderMap) -> Vec<(String, &str)> {
-    let each = headers.iter().flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str())));
-    each.collect()
+/// The attributes and `data` of the event of a message, in any mode.
+///
+/// # Errors
+/// As [`binding::read`].
+pub fn read_event(headers: Option<&HeaderMap>, payload: &[u8]) -> Result<Map<String, Value>, event::Error> {
+    let headers = headers.into_iter().flat_map(HeaderMap::iter);
+    let pairs: Vec<(String, &str)> =
+        headers.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str()))).collect();
+    binding::read(&pairs.iter().map(|(name, value)| (name.as_str(), *value)), payload)
 }
 
 impl NatsBus {

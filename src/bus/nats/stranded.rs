@@ -221,7 +221,7 @@ struct StoredMessage {
     data: String,
 }
 
-/// By the rules of the client (`async_nats::connection`), which refuses more than the server does.
+/// Reads headers by the rules of the client (`async_nats::connection`), which refuses more than the server does.
 fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -231,7 +231,7 @@ fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
     let status = lines.next().and_then(|first| first.strip_prefix("NATS/1.0")).ok_or("they are not NATS/1.0")?.trim();
     let code = status.split_once(' ').map_or(status, |(code, _)| code.trim());
     if !code.is_empty() && code.parse::<async_nats::StatusCode>().is_err() {
-        return Err("they have a status that is none".to_owned());
+        return Err("their status is not a status code".to_owned());
     }
     let mut headers = Vec::new();
     while let Some(line) = lines.next() {

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::NatsBus;
-use super::publish::{Message, one_line};
+use super::publish::{LetterHeaders, Message};
 use crate::bus::Error;
 use crate::error::Problem;
-use crate::event::{CONTENT_TYPE, rfc3339};
+use crate::event::CONTENT_TYPE;
 
 /// Reason of these dead letters, as in subjects.
 pub const UNDELIVERED: &str = "undelivered";
@@ -43,23 +43,19 @@ impl NatsBus {
         let mut tokens = undelivered.subject.split('.').skip(2);
         let (target, key) = (tokens.next().unwrap_or("unknown"), tokens.next().unwrap_or("unknown"));
         let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("Content-Type", CONTENT_TYPE.to_owned()),
-            ("Istio-Dlq-Reason", UNDELIVERED.to_owned()),
-            ("Istio-Dlq-Code", undelivered.problem.code.clone()),
-            ("Istio-Dlq-Message", one_line(&undelivered.problem.to_string())),
-            ("Istio-Dlq-Subject", undelivered.subject.to_owned()),
-            ("Istio-Dlq-Stream-Seq", undelivered.sequence.to_string()),
-            ("Istio-Dlq-Deliveries", undelivered.deliveries.to_string()),
-            ("Istio-Dlq-Worker", format!("sink {}", undelivered.sink)),
-            ("Istio-Dlq-Time", rfc3339(undelivered.time)),
-            (
-                "Nats-Msg-Id",
-                format!("{UNDELIVERED}.{}.{}.{}", undelivered.sink, undelivered.stream, undelivered.sequence),
-            ),
-        ] {
-            headers.insert(name, value);
-        }
+        headers.insert("Content-Type", CONTENT_TYPE);
+        let &Undelivered { sink, stream, sequence, subject, problem, deliveries, time, .. } = undelivered;
+        let added = LetterHeaders {
+            reason: UNDELIVERED,
+            problem,
+            subject,
+            sequence,
+            deliveries: deliveries.into(),
+            worker: &format!("sink {sink}"),
+            time,
+            message_id: format!("{UNDELIVERED}.{sink}.{stream}.{sequence}"),
+        };
+        added.add_to(&mut headers);
         let subject = self.subjects().dead_letter(UNDELIVERED, target, key);
         let message = Message { subject, headers, payload: undelivered.payload.clone() };
         self.publish(message).await.map(|_| ())

@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Hmac, Wrong, check, is_name};
+use crate::config::validate;
 use crate::event::{EventKind, Outcome, Target};
 use crate::http::Credentials;
 
 /// Kind of a result in `kinds`.
 pub const RESULT: &str = "result";
+
 /// Form of a posted event (http-protocol-binding.md of CloudEvents).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,7 +28,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sink {
-    /// `http://` or `https://` address.
+    /// `http://` or `https://` address without credentials. Logs and dead letters have it.
     pub url: String,
     /// Form of the events.
     pub mode: Mode,
@@ -78,14 +80,18 @@ impl Default for Sink {
 pub(super) fn validate(name: &str, sink: &Sink) -> Result<(), Wrong> {
     let check = |holds, key: &str, reason: &str| check(holds, &format!("sinks.{name}{key}"), reason);
     check(is_name(name), "", "the name must be 1 to 63 of a-z, 0-9 and -")?;
-    let url = sink.url.parse::<http::Uri>().ok();
-    let is_http = url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    let url = sink.url.parse::<http::Uri>().unwrap_or_default();
+    let is_http = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
     check(is_http, ".url", "must be an http:// or https:// address")?;
+    // Not repeated: it is a secret. Logs and dead letters have the address.
+    let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    check(!has_user, ".url", "must not hold credentials; name a file of them instead")?;
+    validate::credentials(&format!("gateway.sinks.{name}.credentials"), &sink.credentials)?;
     let known = sink.kinds.iter().all(|kind| kind == RESULT || EventKind::NAMES.contains(&kind.as_str()));
     check(
         known && !sink.kinds.is_empty(),
         ".kinds",
-        &format!("must be {RESULT}, or of {}", EventKind::NAMES.join(", ")),
+        &format!("must be some of {RESULT}, {}", EventKind::NAMES.join(", ")),
     )?;
     let targets = sink.targets.iter().all(|id| id.parse::<Target>().is_ok());
     check(targets, ".targets", "must be ids of targets")?;

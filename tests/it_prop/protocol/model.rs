@@ -58,7 +58,7 @@ pub enum Action {
     Land(usize),
     LateFence(u8),
     End(usize, TaskEnd),
-    PutOff(usize, Way),
+    Requeue(usize, Way),
     LeaseExpires,
     AckWaitEnds(u8),
     Due(u8),
@@ -125,10 +125,10 @@ impl Protocol {
         match own.step {
             Step::Idle => {}
             Step::RunTask => self.run(state, worker, actions),
-            Step::PutOff => {
-                actions.push(Action::PutOff(worker, Way::Nak));
+            Step::Requeue => {
+                actions.push(Action::Requeue(worker, Way::Nak));
                 if self.may_schedule(state, worker) {
-                    actions.push(Action::PutOff(worker, Way::Schedule));
+                    actions.push(Action::Requeue(worker, Way::Schedule));
                 }
             }
             _ => actions.push(Action::Step(worker)),
@@ -297,7 +297,7 @@ impl Model for Protocol {
                 }
                 self.end_task(&mut state, worker, end);
             }
-            Action::PutOff(worker, way) => self.put_off(&mut state, worker, way),
+            Action::Requeue(worker, way) => self.requeue(&mut state, worker, way),
             Action::LeaseExpires => state.lease = None,
             Action::AckWaitEnds(id) => state.place(id, Place::Ready),
             Action::Due(id) => {

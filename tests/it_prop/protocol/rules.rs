@@ -12,7 +12,7 @@ pub enum Rule {
     AttemptBeforeTask,
     WritesAreAnnounced,
     LeaseUntilResult,
-    AttemptIsTakenBack,
+    AttemptIsRolledBack,
     CopiesWaitForTheNextAttempt,
     CrashesQuarantine,
     DeliveriesAreKept,
@@ -42,7 +42,7 @@ impl Rule {
         Self::AttemptBeforeTask,
         Self::WritesAreAnnounced,
         Self::LeaseUntilResult,
-        Self::AttemptIsTakenBack,
+        Self::AttemptIsRolledBack,
         Self::CopiesWaitForTheNextAttempt,
         Self::CrashesQuarantine,
         Self::DeliveriesAreKept,
@@ -71,7 +71,7 @@ impl Rule {
             Self::AttemptBeforeTask => RECORDED,
             Self::WritesAreAnnounced => CHANGED,
             Self::LeaseUntilResult => NOT_REPEATED,
-            Self::AttemptIsTakenBack | Self::RepeatHasTheSameId => CRASHES,
+            Self::AttemptIsRolledBack | Self::RepeatHasTheSameId => CRASHES,
             Self::CopiesWaitForTheNextAttempt => DUE,
             Self::CrashesQuarantine => QUARANTINE,
             Self::DeliveriesAreKept => DEATHS,
@@ -97,7 +97,7 @@ impl Rule {
             | Self::GuardBeforeWrite
             | Self::ResultIsConditional
             | Self::AttemptBeforeTask
-            | Self::AttemptIsTakenBack
+            | Self::AttemptIsRolledBack
             | Self::WithoutLeaseNoSettlement => CRASH_SUSPENSION,
             Self::CrashesQuarantine | Self::DeliveriesAreKept => FOUR_CRASHES,
             Self::WritesAreAnnounced

@@ -96,14 +96,14 @@ pub enum Step {
     BeginAttempt,
     RunTask,
     CloseAttempt,
-    PutOff,
+    Requeue,
     AckAfterSchedule,
     ScheduleAfterAck,
-    ReleaseAfterPutOff,
+    ReleaseAfterRequeue,
     Commit,
     Release,
     Ack,
-    TakeBack,
+    RollBack,
     Refuse,
     AckRefused,
     LetterAfterAck,
@@ -151,7 +151,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub copies: u8,
-    /// A command that is put off after so many schedules waits by a NAK.
+    /// A command that is requeued after so many schedules waits by a NAK.
     pub schedules: u8,
     pub crashes: u8,
     pub suspensions: u8,

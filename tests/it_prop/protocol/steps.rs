@@ -77,15 +77,15 @@ impl Protocol {
             Step::BeginAttempt => self.begin(state, worker, is_answer_lost),
             Step::CloseAttempt => {
                 close(state, worker);
-                Step::PutOff
+                Step::Requeue
             }
             Step::AckAfterSchedule => {
                 state.remove(own.message);
-                Step::ReleaseAfterPutOff
+                Step::ReleaseAfterRequeue
             }
             Step::ScheduleAfterAck => {
                 schedule(state, own.is_honest);
-                Step::ReleaseAfterPutOff
+                Step::ReleaseAfterRequeue
             }
             Step::Commit => {
                 self.commit(state, &own);
@@ -100,14 +100,14 @@ impl Protocol {
                 state.remove(own.message);
                 Step::LetterAfterAck
             }
-            Step::TakeBack => {
-                let taken = record::take_back(state.record.0.clone(), own.run, NAMES[worker]);
-                if let Some(record) = taken.filter(|_| self.keeps(Rule::AttemptIsTakenBack)) {
+            Step::RollBack => {
+                let rolled_back = record::roll_back(state.record.0.clone(), own.run, NAMES[worker]);
+                if let Some(record) = rolled_back.filter(|_| self.keeps(Rule::AttemptIsRolledBack)) {
                     state.record = Record(record);
                 }
                 Step::Idle
             }
-            Step::ReleaseAfterPutOff => {
+            Step::ReleaseAfterRequeue => {
                 release(state, worker);
                 Step::Idle
             }
@@ -116,7 +116,7 @@ impl Protocol {
                 Step::Idle
             }
             Step::LetterAfterAck | Step::Idle => Step::Idle,
-            Step::RunTask | Step::PutOff => own.step,
+            Step::RunTask | Step::Requeue => own.step,
         };
         if next == Step::Idle {
             state.workers[worker] = Worker::default();
@@ -134,7 +134,7 @@ impl Protocol {
                 }
                 state.record.0.fingerprint = Some(State::fingerprint(is_honest));
             }
-            return Step::PutOff;
+            return Step::Requeue;
         }
         state.last_fence += 1;
         let fence = state.last_fence;
@@ -174,7 +174,7 @@ impl Protocol {
             Begin::BackoffPending(wait) => {
                 let early = SettleInput { backoff_left: Some(wait), ..self.settle_input(&own) };
                 assert_eq!(decide(AttemptEnd::Failed(Class::Busy), early), Decision::Requeue(wait));
-                return Step::PutOff;
+                return Step::Requeue;
             }
             Begin::Crashed(record) => {
                 state.workers[worker].changed = record.changed();
@@ -289,18 +289,18 @@ impl Protocol {
                 Step::CloseAttempt
             }
             Decision::Requeue(_) | Decision::RequeueInTurn(_) => Step::CloseAttempt,
-            Decision::Abandon => Step::TakeBack,
+            Decision::Abandon => Step::RollBack,
         };
         let next = next.step;
         if next == Step::Commit && !self.keeps(Rule::LeaseUntilResult) {
             release(state, worker);
         }
-        if next == Step::TakeBack && !self.keeps(Rule::WithoutLeaseNoSettlement) {
+        if next == Step::RollBack && !self.keeps(Rule::WithoutLeaseNoSettlement) {
             state.remove(own.message);
         }
     }
 
-    pub(super) fn put_off(&self, state: &mut State, worker: usize, way: Way) {
+    pub(super) fn requeue(&self, state: &mut State, worker: usize, way: Way) {
         if way == Way::Schedule {
             state.budget.schedules -= 1;
         }
@@ -308,7 +308,7 @@ impl Protocol {
         state.workers[worker].step = match way {
             Way::Nak => {
                 state.place(own.message, Place::Ready);
-                Step::ReleaseAfterPutOff
+                Step::ReleaseAfterRequeue
             }
             Way::Schedule if self.keeps(Rule::ScheduleBeforeAck) => {
                 schedule(state, own.is_honest);
@@ -373,7 +373,7 @@ fn close(state: &mut State, worker: usize) {
     }
     if state.record.0.runs != own.run {
         // Another attempt has begun, and may have counted this one as a crash.
-        if let Some(record) = record::take_back(state.record.0.clone(), own.run, NAMES[worker]) {
+        if let Some(record) = record::roll_back(state.record.0.clone(), own.run, NAMES[worker]) {
             state.record = Record(record);
         }
         return;
