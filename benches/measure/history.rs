@@ -68,8 +68,15 @@ pub fn show() {
     };
     let mut figures: BTreeMap<(String, bool), Vec<Figure>> = BTreeMap::new();
     let (machine, mut others) = (machine(), 0);
-    for line in text.lines() {
-        let figure: Figure = serde_json::from_str(line).unwrap();
+    for (number, line) in text.lines().enumerate() {
+        let figure: Figure = match serde_json::from_str(line) {
+            Ok(figure) => figure,
+            // The end of a run that was killed while it wrote.
+            Err(error) => {
+                println!("{}, line {}, is left out: {error}", file().display(), number + 1);
+                continue;
+            }
+        };
         if figure.machine == machine {
             figures.entry((figure.name.clone(), figure.quick)).or_default().push(figure);
         } else {
@@ -100,7 +107,7 @@ fn row(name: String, earlier: &[f64], last: &Figure) -> Vec<String> {
     let worse = if last.better == Better::Lower { last.value - middle } else { middle - last.value };
     row.extend([format!("{middle:.3}"), format!("{noise:.3}"), format!("{:.3}", last.value)]);
     row.push(format!("{:+.0} %", 100.0 * (last.value - middle) / middle));
-    row.push(if worse > noise { format!("WORSE since {}", last.commit) } else { String::new() });
+    row.push(if worse > noise { format!("WORSE at {}", last.commit) } else { String::new() });
     row
 }
 

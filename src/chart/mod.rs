@@ -60,7 +60,7 @@ pub trait Renderer: Send + Sync {
     /// The manifest, CRDs included, hooks left out.
     ///
     /// # Errors
-    /// Version of the renderer.
+    /// A chart or values that the renderer refuses, and a renderer that cannot be run or takes too long.
     async fn render(&self, chart: &Chart, release: &Release) -> Result<String, Error>;
 
     /// Differs when the same chart may be rendered differently.

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::FIELD_MANAGER;
+use super::managed_fields::{entries, owns};
 
 /// Kinds with a strategy whose settings belong to one type of it: kind, field, and the type that has settings.
 const STRATEGIES: [(&str, &str); 3] =
@@ -59,20 +60,14 @@ fn below_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<Stri
     path.iter().try_fold(value, |value, field| value.get_mut(*field))?.as_object_mut()
 }
 
-/// Whether a manager other than us (or any, with `ours`) has the field at this place of `fieldsV1`.
-fn is_owned(live: &Value, place: &[String], ours: bool) -> bool {
-    let entries = live["metadata"]["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
-    entries
-        .iter()
-        .filter(|entry| ours || entry["manager"] != FIELD_MANAGER)
-        .any(|entry| place.iter().try_fold(&entry["fieldsV1"], |at, name| at.get(name)).is_some())
-}
-
 /// The API server copies `serviceAccountName` to the deprecated `serviceAccount`, which has no owner, and reads it from there
 /// when the first is removed.
 fn clear_service_account(pod: &mut Map<String, Value>, live_pod: &Value, live: &Value, place: &[String]) {
     const NAMES: [&str; 2] = ["serviceAccountName", "serviceAccount"];
-    let others = |name: &&str| is_owned(live, &[place, &[format!("f:{name}")]].concat(), false);
+    let others = |name: &&str| {
+        let field = [place, &[format!("f:{name}")]].concat();
+        entries(live).iter().any(|entry| entry["manager"] != FIELD_MANAGER && owns(entry, &field))
+    };
     let is_wanted = NAMES.iter().any(|name| pod.contains_key(*name));
     if live_pod.get("serviceAccount").is_some() && !is_wanted && !NAMES.iter().any(others) {
         pod.extend(NAMES.map(|name| (name.to_owned(), Value::Null)));
@@ -97,7 +92,7 @@ fn without_default_sources(
         let live_one = volumes.iter_mut().find(|live| live["name"] == *name && live.get(DEFAULT).is_some());
         if let Some(live_one) = live_one
             && source.len() > 1
-            && !is_owned(live, &field, true)
+            && !entries(live).iter().any(|entry| owns(entry, &field))
         {
             *live_one = one.clone();
             changed = true;

@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::guarded::guarded;
+use super::installations::Installations;
 use super::inventory::{self, Claim, Inventory};
 use super::locate::{self, DiscoveryLag, Located};
 use super::outcome::ObjectsFailure;
@@ -161,6 +162,7 @@ impl Run<'_> {
         named: bool,
     ) -> Judged {
         let mut judged = Judged::default();
+        let installations = Installations::of(self.cluster);
         for (number, (located, object)) in candidates.into_iter().enumerate() {
             let (kind, live) = match (located, live.remove(&number)) {
                 (Located::Unserved(reason), _) => {
@@ -181,7 +183,7 @@ impl Run<'_> {
                     judged.doomed.push(DeleteCandidate::new(object, kind, uid));
                 }
                 Verdict::Refuse(error) => {
-                    let error = inventory::name_owner(self.cluster, &live, error).await;
+                    let error = installations.name_owner(&live, error).await;
                     self.report_builder.push_failed(object.clone(), &error);
                     judged.staying.insert(object);
                 }

@@ -205,7 +205,8 @@ fn encode(secret: &mut Map<String, Value>) {
     }
 }
 
-/// Writes base64 as the API server stores it: manifests break it into lines. A value that is not base64 is unchanged; the server rejects it.
+/// Writes base64 as the API server stores it: manifests break it into lines. A value that is not base64 stays, and the API
+/// server rejects it.
 fn canonical(data: Option<&mut Value>) {
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let engine = GeneralPurpose::new(&alphabet::STANDARD, lenient);

@@ -53,7 +53,7 @@ pub enum Error {
     KindUnserved {
         /// Such as `Gadget default/a`.
         object: String,
-        /// The kind and its API.
+        /// Why, such as the CRD that does not serve it.
         reason: String,
     },
     /// The installation belongs to another family of verbs.
@@ -156,7 +156,7 @@ pub enum Error {
     NotEstablished {
         /// The CRD's name.
         name: String,
-        /// Its conditions.
+        /// The condition that prevents it.
         reason: String,
     },
     /// Deleted objects that stay.
@@ -198,7 +198,7 @@ pub enum Error {
     WorkloadFailed {
         /// Such as `Job shop/migrate`.
         object: String,
-        /// Its status.
+        /// The reason in its status.
         reason: String,
     },
     /// The guard stopped the work.

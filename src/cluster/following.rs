@@ -11,12 +11,12 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{ApiError, Cluster, Error, Kind};
+use super::{ApiError, Cluster, Error};
 use crate::retry;
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// Until a kind is searched again that the cluster does not serve.
+/// Until discovery is repeated for a kind that the cluster does not serve.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Failures of one watch in a row after which everything is listed again, with a client of its own.
 const FAILURES: u32 = 4;
@@ -131,27 +131,27 @@ async fn round(
             Err(error) => error,
         };
         failed += 1;
-        let what = &kind;
         match error {
             watcher::Error::InitialListFailed(error) => {
                 *failures += 1;
                 if matches!(ApiError::of(&error), ApiError::NotServed | ApiError::NotFound(_)) {
                     cluster.forget_kinds().await;
                 }
-                to.send(Seen::Unread(request("list", what, &error))).await?;
+                let (object, fault) = (kind.resource.plural.clone(), ApiError::of(&error));
+                to.send(Seen::Unread(Error::Request { verb: "list", object, fault })).await?;
                 return Ok(retry::IN_PLACE.delay(*failures + 3, None).max(pause_of(&error, interval)));
             }
             watcher::Error::WatchStartFailed(error) if is_forbidden(&error) => {
                 tracing::info!(
                     "no right to watch {}: it is listed each {} s",
-                    what.resource.plural,
+                    kind.resource.plural,
                     interval.as_secs()
                 );
                 return Ok(interval);
             }
             watcher::Error::WatchError(status) if status.code == 403 => return Ok(interval),
             error if failed >= FAILURES => {
-                tracing::debug!("watch {}: {error}", what.resource.plural);
+                tracing::debug!("watch {}: {error}", kind.resource.plural);
                 return Ok(retry::IN_PLACE.delay(FAILURES, None));
             }
             _ => tokio::time::sleep(retry::IN_PLACE.delay(failed, None)).await,
@@ -166,10 +166,6 @@ fn pause_of(error: &kube::Error, interval: Duration) -> Duration {
 
 fn is_forbidden(error: &kube::Error) -> bool {
     matches!(ApiError::of(error), ApiError::Forbidden(_))
-}
-
-fn request(verb: &'static str, kind: &Kind, error: &kube::Error) -> Error {
-    Error::Request { verb, object: kind.resource.plural.clone(), fault: ApiError::of(error) }
 }
 
 fn slim(followed: &Followed, object: DynamicObject) -> Option<Value> {

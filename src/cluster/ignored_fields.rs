@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::FIELD_MANAGER;
+use super::managed_fields;
 
 /// A field that may have another owner.
 struct IgnoreRule {
@@ -114,9 +114,9 @@ fn leave_in(place: &mut Value, live: Option<&Value>, live_place: Option<&Value>,
     let pointer = format!("/{}", rule.field.join("/"));
     let Some(wanted) = place.pointer(&pointer) else { return };
     let fields: Vec<_> = path.iter().cloned().chain(rule.field.iter().map(|name| format!("f:{name}"))).collect();
-    let entries = live.and_then(|live| live["metadata"]["managedFields"].as_array()).map_or(&[][..], Vec::as_slice);
-    let is_ours = |entry: &&Value| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply";
-    let owns = |entry: &&Value| fields.iter().try_fold(&entry["fieldsV1"], |at, name| at.get(name)).is_some();
+    let entries = live.map_or(&[][..], managed_fields::entries);
+    let is_ours = |entry: &&Value| managed_fields::is_ours(entry);
+    let owns = |entry: &&Value| managed_fields::owns(entry, &fields);
     let text = |entry: &'_ Value, key: &str| entry[key].as_str().map(str::to_owned).unwrap_or_default();
     let owners: Vec<_> = entries
         .iter()
@@ -140,6 +140,7 @@ fn leave_in(place: &mut Value, live: Option<&Value>, live_place: Option<&Value>,
 
 #[cfg(test)]
 mod tests {
+    use super::super::FIELD_MANAGER;
     use super::*;
 
     const KEY: &str = r#"k:{"name":"a.b.c"}"#;

@@ -15,9 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::api_error::ApiError;
 use super::connection::Apply;
-use super::desired::PART_OF;
 use super::discovery::Kind;
-use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, ownership};
+use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, managed_fields, ownership};
 use crate::guard::Guard;
 
 const ID: &str = "applyset.kubernetes.io/id";
@@ -318,8 +317,13 @@ impl Cluster {
     /// Whether an object says that it belongs to the installation.
     #[must_use]
     pub fn is_member(&self, live: &Value, installation: &str) -> bool {
-        ownership::ours(live, &id(&object(self, installation)))
+        ownership::ours(live, &apply_set(self, installation))
     }
+}
+
+/// Id of the apply set of an installation, which is a label of its objects.
+pub(super) fn apply_set(cluster: &Cluster, installation: &str) -> String {
+    id(&object(cluster, installation))
 }
 
 fn object(cluster: &Cluster, installation: &str) -> ObjectRef {
@@ -380,27 +384,11 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
     Ok(all)
 }
 
-/// The error for an object of another installation, with that installation's name in place of the id of its apply set.
-/// Without the right to list inventories the id stays.
-pub(super) async fn name_owner(cluster: &Cluster, live: &Value, error: Error) -> Error {
-    let (Error::Owned { object: owned, .. }, Some(set)) = (&error, live["metadata"]["labels"][PART_OF].as_str()) else {
-        return error;
-    };
-    let all = stored(cluster).await.unwrap_or_default();
-    let found = all.iter().find(|one| id(&object(cluster, &one.installation)) == set);
-    match found {
-        Some(one) => Error::Owned { object: owned.clone(), owner: format!("installation {}", one.installation) },
-        None => error,
-    }
-}
-
 /// The time of the last write, from `managedFields`; of the creation if they are missing.
 fn last_write(object: &Value) -> Option<String> {
-    let metadata = &object["metadata"];
-    let writes = metadata["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
     // All are of the API server in one form, so their order as text is their order in time.
-    let last = writes.iter().filter_map(|write| write["time"].as_str()).max();
-    last.or_else(|| metadata["creationTimestamp"].as_str()).map(str::to_owned)
+    let last = managed_fields::entries(object).iter().filter_map(|write| write["time"].as_str()).max();
+    last.or_else(|| object["metadata"]["creationTimestamp"].as_str()).map(str::to_owned)
 }
 
 /// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.

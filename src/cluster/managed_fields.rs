@@ -8,13 +8,24 @@ use serde_json::{Map, Value};
 
 use super::FIELD_MANAGER;
 
+/// The entries of `managedFields`; none if they are missing.
+pub(super) fn entries(live: &Value) -> &[Value] {
+    live["metadata"]["managedFields"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether the entry is what we own by server-side apply.
+pub(super) fn is_ours(entry: &Value) -> bool {
+    entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry.get("subresource").is_none()
+}
+
+/// Whether the entry has the field at this path of `fieldsV1`, such as `f:spec`, `f:replicas`.
+pub(super) fn owns(entry: &Value, path: &[String]) -> bool {
+    path.iter().try_fold(&entry["fieldsV1"], |at, name| at.get(name)).is_some()
+}
+
 /// What we own of a live object by server-side apply; `None` when we never applied it.
 pub(super) fn owned(live: &Value) -> Option<&Value> {
-    let entries = live["metadata"]["managedFields"].as_array()?;
-    let ours = entries.iter().find(|entry| {
-        entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry.get("subresource").is_none()
-    })?;
-    ours.get("fieldsV1")
+    entries(live).iter().find(|entry| is_ours(entry))?.get("fieldsV1")
 }
 
 /// The comparison of an object without a request to the API server.

@@ -18,6 +18,7 @@ pub mod following;
 mod guarded;
 mod identity;
 mod ignored_fields;
+mod installations;
 mod inventory;
 mod live;
 mod locate;

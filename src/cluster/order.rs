@@ -46,7 +46,7 @@ impl Phase {
     }
 }
 
-/// Groups that a bare API server serves. the suffix `*.k8s.io` does not decide: the Gateway API is made of CRDs.
+/// Groups that a bare API server serves. The suffix `k8s.io` does not decide: the Gateway API is made of CRDs.
 pub(super) fn builtin(group: &str) -> bool {
     matches!(
         group,

@@ -10,6 +10,7 @@ use super::autoscaler::{self, Autoscaler};
 use super::connection::Apply;
 use super::desired::Desired;
 use super::discovery::Kind;
+use super::installations::Installations;
 use super::managed_fields::Comparison;
 use super::options::ApplyOptions;
 use super::order::{Phase, never_recreated};
@@ -103,7 +104,8 @@ pub(super) async fn plan(
         let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
         coming.extend(absent.filter(|(_, one)| one.object.kind == "Namespace").map(|(_, one)| one.object.name.clone()));
     }
-    let decider = Decider { cluster, id, options, coming, autoscalers: autoscaler::of_set(&set) };
+    let (autoscalers, installations) = (autoscaler::of_set(&set), Installations::of(cluster));
+    let decider = Decider { cluster, id, options, coming, autoscalers, installations };
     let (crds, mut others): (Vec<_>, Vec<_>) =
         set.into_iter().enumerate().partition(|(_, one)| one.phase == Phase::Definitions);
     let mut planned = decider.decide_all(crds, &mut live).await;
@@ -142,6 +144,7 @@ struct Decider<'a> {
     /// Namespaces that are not there yet.
     coming: BTreeSet<String>,
     autoscalers: Vec<Autoscaler>,
+    installations: Installations<'a>,
 }
 
 impl Decider<'_> {
@@ -165,7 +168,7 @@ impl Decider<'_> {
             return unjudged(Planned { desired, decision, note: None, diff: Vec::new() }, || Decision::Create);
         };
         if let Some(error) = refusal(cluster, &desired, &live, self.id, options) {
-            let decision = Decision::Fail(inventory::name_owner(cluster, &live, error).await);
+            let decision = Decision::Fail(self.installations.name_owner(&live, error).await);
             return Planned { desired, decision, note: None, diff: Vec::new() };
         }
         let taken = takeover::plan(&live, &desired.object.api_version, options);

@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::FIELD_MANAGER;
+use super::managed_fields::is_ours;
 use super::options::ApplyOptions;
+use super::{FIELD_MANAGER, managed_fields};
 
 /// Field managers of kubectl that write a whole manifest. `kubectl edit`, `label` and the like write single fields.
 const KUBECTL: [&str; 5] =
@@ -43,7 +44,7 @@ impl TakeOver {
 /// What there is to take over of a live object with these options; `None` when there is nothing. Entries of another
 /// version of the kind stay: their fields may have other names in ours.
 pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> Option<TakeOver> {
-    let entries = live["metadata"]["managedFields"].as_array()?;
+    let entries = managed_fields::entries(live);
     let taken = |entry: &&Value| {
         let manager = entry["manager"].as_str().unwrap_or_default();
         entry.get("subresource").is_none()
@@ -57,9 +58,6 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
     if managers.is_empty() {
         return None;
     }
-    let is_ours = |entry: &Value| {
-        entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry.get("subresource").is_none()
-    };
     let mut ours = match entries.iter().find(|entry| is_ours(entry)) {
         // The entry of a manager that applies has one version.
         Some(ours) if ours["apiVersion"] != api_version => return None,
@@ -98,7 +96,7 @@ pub(super) fn remaining(live: &Value, api_version: &str, options: &ApplyOptions)
 /// version adds with a default is in the live object and not in the schema of an older entry's version: the API server
 /// then refuses to apply. Flux does the same (`MigrateAPIVersion` of fluxcd/pkg/ssa).
 pub(super) fn in_version(live: &Value, api_version: &str) -> Option<Value> {
-    let entries = live["metadata"]["managedFields"].as_array()?;
+    let entries = managed_fields::entries(live);
     if entries.iter().all(|entry| entry["apiVersion"] == api_version) {
         return None;
     }

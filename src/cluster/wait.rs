@@ -4,6 +4,7 @@
 mod injected;
 mod watched;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -115,9 +116,7 @@ async fn read(cluster: &Cluster, group: &Group, watched: &mut Watched) -> Result
             .await?;
     }
     if group.kind == "PersistentVolumeClaim" {
-        let waits = claims_that_wait_for_a_pod(cluster, &found).await;
-        found.retain(|claim| !waits.contains(&claim["metadata"]["name"]));
-        watched.settle(group, &waits);
+        watched.settle(group, &claims_that_wait_for_a_pod(cluster, &found).await);
     }
     watched.judge(group, &found);
     Ok(())
@@ -126,16 +125,20 @@ async fn read(cluster: &Cluster, group: &Group, watched: &mut Watched) -> Result
 /// Names of claims that get their volume when the first pod uses them (`WaitForFirstConsumer`): no pod does yet, so they
 /// are as ready as they can be. Without the right to read `StorageClass` objects there are none.
 async fn claims_that_wait_for_a_pod(cluster: &Cluster, claims: &[Value]) -> Vec<Value> {
-    let mut waits = Vec::new();
+    let mut by_class: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for claim in claims {
         let is_open = claim["status"]["phase"] == "Pending"
             && claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].is_null();
         let Some(class) = claim["spec"]["storageClassName"].as_str().filter(|_| is_open) else { continue };
+        by_class.entry(class).or_default().push(&claim["metadata"]["name"]);
+    }
+    let mut waits = Vec::new();
+    for (class, names) in by_class {
         let class = ObjectRef::new("storage.k8s.io/v1", "StorageClass", None, class);
         if let Ok(Some(class)) = cluster.get(&class).await
             && class["volumeBindingMode"] == "WaitForFirstConsumer"
         {
-            waits.push(claim["metadata"]["name"].clone());
+            waits.extend(names.into_iter().cloned());
         }
     }
     waits

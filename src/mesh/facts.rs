@@ -27,7 +27,7 @@ pub struct ObservedMesh {
 pub struct Installed {
     /// Its name.
     pub installation: String,
-    /// Its chart.
+    /// Its component, with the chart, version and values that it was rendered from.
     pub origin: Provenance,
 }
 
@@ -64,7 +64,7 @@ pub struct Webhook {
 }
 
 impl ObservedMesh {
-    /// An installed component.
+    /// The installations of a component.
     pub fn installed(&self, component: Component) -> impl Iterator<Item = &Provenance> {
         self.installed.iter().map(|it| &it.origin).filter(move |origin| origin.component == component)
     }

@@ -1,5 +1,7 @@
 //! Inputs of public reports about Flux, Argo CD, Helm and kubectl, each with the answer that its author expected.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sailhand::cluster::Action::{Absent, Configured, Created, Unchanged};
@@ -8,7 +10,9 @@ use sailhand::cluster::delete::DeleteOptions;
 use sailhand::error::{Class, Classify, Code};
 use serde_json::{Value, json};
 
+use crate::support::api_proxy::{ApiProxy, Record};
 use crate::support::cluster_env::{ClusterEnv, actions, failure, options, problem};
+use crate::support::control_plane;
 use crate::support::eventually::eventually;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -397,6 +401,36 @@ async fn an_object_of_another_installation_names_the_installation() {
     assert!(code == "SH3008" && message.ends_with(&belongs), "{message}");
     let (code, message) = problem(test_env.delete(Some(&map), &DeleteOptions::default()).await);
     assert!(code == "SH3008" && message.ends_with(&belongs), "{message}");
+}
+
+/// The names of other installations cost one list, however many objects are refused.
+#[tokio::test]
+async fn installations_are_listed_once_to_name_owners() {
+    let test_env = ClusterEnv::new("many-owned").await;
+    let other = ClusterEnv::beside(&test_env, 2);
+    let maps: Vec<_> = (0..5).map(|number| test_env.config_map(&format!("shared-{number}"), json!({}))).collect();
+    other.apply(&maps, &options(|_| {})).await.unwrap();
+    let proxy = ApiProxy::start("many-owned", control_plane::kubeconfig(), Record::default()).await;
+    let cluster = test_env.through(&proxy).await;
+    let lists = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&lists);
+    proxy.answer(move |path, query| {
+        count.fetch_add(
+            usize::from(path.ends_with("/configmaps") && query.contains("labelSelector")),
+            Ordering::Relaxed,
+        );
+        None
+    });
+    let (_, applied) = failure(test_env.apply_as(&cluster, &maps, &options(|_| {}), 1).await);
+    assert_eq!(lists.swap(0, Ordering::Relaxed), 1);
+    let (_, deleted) = failure(test_env.delete_as(&cluster, Some(&maps), &DeleteOptions::default()).await);
+    assert_eq!(lists.load(Ordering::Relaxed), 1);
+    let belongs = format!("belongs to installation {}", other.installation);
+    for line in applied.objects.iter().chain(&deleted.objects) {
+        let problem = line.problem.as_ref().unwrap();
+        assert!(problem.message.ends_with(&belongs), "{}", problem.message);
+    }
+    assert_eq!((applied.objects.len(), deleted.objects.len()), (5, 5));
 }
 
 /// The inventory of an installation from before Kubernetes 1.22, and one with a kind that Kubernetes removed.

@@ -20,7 +20,8 @@ use crate::retry;
 /// After so long the API server ends a watch, and one that is silent for longer is dead.
 const AT_MOST: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_secs(15);
-/// Until discovery is repeated for a kind that the cluster does not serve, or is read again that may be read and not watched.
+/// Until discovery is repeated for a kind that the cluster does not serve, and until a kind is listed again that may be
+/// listed and not watched.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Watches that fail in a row before everything is read again.
 const FAILURES: u32 = 4;

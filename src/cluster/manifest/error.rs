@@ -11,7 +11,7 @@ pub enum Error {
     Unreadable {
         /// Where the reader stopped.
         place: Place,
-        /// The value that was found.
+        /// Message of the parser.
         reason: String,
     },
     /// Larger than this worker reads.

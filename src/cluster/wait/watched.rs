@@ -107,7 +107,7 @@ impl Watched {
         reference(group, object).is_some_and(|object| self.open.contains_key(&object))
     }
 
-    /// Takes objects of the group as ready, by name.
+    /// Takes objects of the group as ready, by name, so that [`Self::judge`] does not judge them.
     pub fn settle(&mut self, group: &Group, names: &[Value]) {
         self.open.retain(|object, _| Group::of(object) != *group || !names.iter().any(|name| *name == object.name));
     }
@@ -140,7 +140,7 @@ impl Watched {
         Some((object, self.reason(object, state)))
     }
 
-    /// Whether the pods have more details.
+    /// Namespaces of workloads that are not ready: their pods have the reasons.
     pub fn namespaces_of_waiting_workloads(&self) -> BTreeSet<String> {
         let workloads = self.open.iter().filter(|(_, state)| state.selector.is_some());
         workloads.filter_map(|(object, _)| object.namespace.clone()).collect()

@@ -16,7 +16,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<ObservedMesh, Error> {
         cluster.version(),
         cluster::stored(cluster),
         list(cluster, "apps/v1", "Deployment", Some("app=istiod")),
-        list(cluster, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None),
+        injectors(cluster),
         gateway_api(cluster),
     )?;
     let unreadable = |reason: String| cluster::Error::Request {
@@ -29,11 +29,17 @@ pub(super) async fn read(cluster: &Cluster) -> Result<ObservedMesh, Error> {
     Ok(ObservedMesh {
         installed: stored.into_iter().filter_map(installed).collect(),
         control_planes: planes.iter().map(control_plane).collect(),
-        webhooks: webhooks.iter().filter_map(webhook).collect(),
+        webhooks,
         gateway_api,
         platform,
         kubernetes,
     })
+}
+
+/// The injectors of the cluster, those of revisions and of tags.
+pub(super) async fn injectors(cluster: &Cluster) -> Result<Vec<Webhook>, cluster::Error> {
+    let all = list(cluster, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None).await?;
+    Ok(all.iter().filter_map(webhook).collect())
 }
 
 /// All objects of a kind with these labels, in all namespaces; none when the cluster does not know the kind.

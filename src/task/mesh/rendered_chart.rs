@@ -85,7 +85,7 @@ fn sign(object: &mut DynamicObject) {
 }
 
 impl Part {
-    /// Labels that later commands need to render it again.
+    /// Chart, version and values, from which later commands render it again.
     fn origin(&self, request: &Request) -> Provenance {
         let request = Some(request).filter(|_| self.step.component == Component::Istiod);
         // The bundle is in the cluster; it would not fit into an inventory.

@@ -96,15 +96,15 @@ impl Policy {
     pub fn summary(&self) -> String {
         let scope = self.scope.summary();
         if let Some(mtls) = &self.mtls {
-            let ports = mtls.ports.iter().map(|(port, mode)| format!(", at port {port} {}", takes(*mode)));
-            return format!("{scope}: {}{}", takes(mtls.mode), ports.collect::<String>());
+            let ports = mtls.ports.iter().map(|(port, mode)| format!(", at port {port} {}", accepts(*mode)));
+            return format!("{scope}: {}{}", accepts(mtls.mode), ports.collect::<String>());
         }
         match &self.access {
-            Some(access) if access.rules.is_empty() => format!("{scope}: no request is taken"),
+            Some(access) if access.rules.is_empty() => format!("{scope}: all requests are denied"),
             Some(access) if access.action == Action::Allow => {
-                format!("{scope}: only requests that fit one of {} rules are taken", access.rules.len())
+                format!("{scope}: only requests that match {} are allowed", any_of(access.rules.len()))
             }
-            Some(access) => format!("{scope}: requests that fit one of {} rules are refused", access.rules.len()),
+            Some(access) => format!("{scope}: requests that match {} are denied", any_of(access.rules.len())),
             None => scope,
         }
     }
@@ -174,11 +174,14 @@ fn check_ports(mtls: &Mtls, of: Of) -> Result<(), Error> {
 
 fn check_rules(access: &Access) -> Result<(), Error> {
     if access.action == Action::Deny && access.rules.is_empty() {
-        return Err(wrong("access.rules", "nothing is denied by an empty list; `allow` with none takes no request"));
+        return Err(wrong(
+            "access.rules",
+            "an empty list denies nothing; `action: allow` with an empty list denies all requests",
+        ));
     }
     match access.rules.iter().position(|rule| *rule == Rule::default()) {
         Some(_) if access.action == Action::Allow && access.rules.len() == 1 => Ok(()),
-        Some(at) => Err(wrong("access.rules", format!("rule {} fits every request", at + 1))),
+        Some(at) => Err(wrong("access.rules", format!("rule {} matches every request", at + 1))),
         None => Ok(()),
     }
 }
@@ -191,11 +194,16 @@ const fn mode(mode: Mode) -> &'static str {
     }
 }
 
-const fn takes(mode: Mode) -> &'static str {
+/// Rules of which one has to match.
+fn any_of(rules: usize) -> String {
+    if rules == 1 { "the rule".to_owned() } else { format!("one of {rules} rules") }
+}
+
+const fn accepts(mode: Mode) -> &'static str {
     match mode {
-        Mode::Strict => "only mutual TLS is taken",
-        Mode::Permissive => "mutual TLS and plain text are taken",
-        Mode::Disable => "only plain text is taken",
+        Mode::Strict => "only mutual TLS is accepted",
+        Mode::Permissive => "mutual TLS and plaintext are accepted",
+        Mode::Disable => "only plaintext is accepted",
     }
 }
 

@@ -8,12 +8,13 @@ use super::desired::Policy;
 use super::facts::{Facts, Pod};
 use super::params::{Access, Action, Mode, Mtls, Of, Rule};
 use crate::analysis::istio::protocol::{Protocol, of_service_port};
+use crate::prose::plural;
 use crate::task::istio_api::namespace_of;
 
 /// Maximum number of names in one warning.
 const NAMED: usize = 5;
 
-/// Policies for exactly the same workloads, of which Istio takes the oldest.
+/// Policies with the same scope, of which Istio uses the oldest.
 pub fn conflicts(policy: &Policy, facts: &Facts) -> Vec<String> {
     if policy.mtls.is_none() {
         return Vec::new();
@@ -41,13 +42,17 @@ fn connections(policy: &Policy, mtls: &Mtls, facts: &Facts) -> Vec<String> {
     if strict {
         let bare = facts.pods.iter().filter(|pod| !pod.proxy && !apart(policy, &pod.namespace));
         warnings.extend(some(bare.map(place), |count, names| {
+            let pods = plural(count, "pod");
             format!(
-                "{count} pods have no proxy, so they are refused as clients and take plain text as servers: {names}"
+                "strict mTLS rejects requests from {pods} without a proxy, and does not apply to requests that such pods receive: {names}"
             )
         }));
         let probed = facts.pods.iter().filter(|pod| pod.proxy && !pod.probes_pass && covers(policy, pod));
         warnings.extend(some(probed.map(place), |count, names| {
-            format!("the kubelet's HTTP probes of {count} pods go through the proxy and are refused: {names}")
+            let pods = plural(count, "pod");
+            format!(
+                "strict mTLS rejects HTTP probes of the kubelet, because sidecar.istio.io/rewriteAppHTTPProbers is false, for {pods}: {names}"
+            )
         }));
     }
     let clash = |mode: &str| match mode {
@@ -65,16 +70,16 @@ fn connections(policy: &Policy, mtls: &Mtls, facts: &Facts) -> Vec<String> {
         reached && tls_modes(&rule["spec"]).any(clash)
     });
     warnings.extend(some(rules.map(|rule| named("DestinationRule", rule)), |_, names| {
-        format!("clients are configured for another TLS mode, and will be rejected, by {names}")
+        format!("requests of clients are rejected, because DestinationRules set another TLS mode: {names}")
     }));
     let others = facts.mtls.iter().filter(|live| narrower(policy, live));
     warnings.extend(some(others.map(|live| named("PeerAuthentication", live)), |_, names| {
-        format!("it does not hold where a closer policy does: {names}")
+        format!("policies with a narrower scope override this one: {names}")
     }));
     if disabled {
         let identities = facts.access.iter().filter(|live| uses_identities(live));
         warnings.extend(some(identities.map(|live| named("AuthorizationPolicy", live)), |_, names| {
-            format!("plain text has no identity, so rules with principals or namespaces never fit: {names}")
+            format!("plaintext requests have no identity, so rules with principals or namespaces never match: {names}")
         }));
     }
     warnings
@@ -87,11 +92,12 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
     if access.rules.iter().any(identities) {
         let bare = facts.pods.iter().filter(|pod| !pod.proxy && !apart(policy, &pod.namespace));
         warnings.extend(some(bare.map(place), |count, names| {
-            format!("{count} pods have no proxy, so as clients they have no identity that a rule could fit: {names}")
+            let pods = plural(count, "pod");
+            format!("rules with principals or namespaces never match requests from {pods} without a proxy: {names}")
         }));
         let disabled = facts.mtls.iter().filter(|live| live["spec"]["mtls"]["mode"] == "DISABLE");
         warnings.extend(some(disabled.map(|live| named("PeerAuthentication", live)), |_, names| {
-            format!("rules with principals or namespaces never fit where mTLS is off: {names}")
+            format!("rules with principals or namespaces never match where mTLS is disabled: {names}")
         }));
     }
     if access.rules.iter().any(http) {
@@ -101,14 +107,15 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
             other.map(|port| format!("{} port {}", named("Service", service), port["port"]))
         });
         warnings.extend(some(ports, |_, names| {
-            format!("methods and paths are known only where a Service's port is declared to be HTTP, which these are not: {names}")
+            format!("rules with methods or paths match only on ports that are declared as HTTP, which these are not: {names}")
         }));
     }
     if access.rules.iter().any(http) {
         let layer4 = facts.pods.iter().filter(|pod| pod.ambient && covers(policy, pod));
         warnings.extend(some(layer4.map(place), |count, names| {
+            let pods = plural(count, "pod");
             format!(
-                "ztunnel knows neither methods nor paths, and refuses every request to {count} pods in ambient mode because of this policy: {names}"
+                "ztunnel does not support methods and paths, and denies all requests to {pods} in ambient mode because of this policy: {names}"
             )
         }));
     }
@@ -116,7 +123,7 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
         let gateways = facts.pods.iter().filter(|pod| pod.gateway && covers(policy, pod));
         warnings.extend(some(gateways.map(place), |_, names| {
             format!(
-                "nothing from outside comes in: clients there have no identity, and it holds for gateways too: {names}"
+                "requests from outside the mesh are denied, because such clients have no identity and the policy applies to gateways too: {names}"
             )
         }));
     }
@@ -126,7 +133,7 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
             action == "ALLOW" && live["spec"]["rules"].as_array().is_some_and(|rules| !rules.is_empty())
         });
         warnings.extend(some(others.map(|live| named("AuthorizationPolicy", live)), |_, names| {
-            format!("what these allow is taken too: {names}")
+            format!("requests that other policies allow stay allowed: {names}")
         }));
     }
     warnings

@@ -171,15 +171,17 @@ fn strict_mtls_warns_of_clients_without_proxy() {
     assert_eq!(
         preflight::warnings(&strict, &facts),
         [
-            "1 pods have no proxy, so they are refused as clients and take plain text as servers: shop/old",
-            "the kubelet's HTTP probes of 1 pods go through the proxy and are refused: shop/probed",
-            "clients are configured for another TLS mode, and will be rejected, by DestinationRule far/port, \
+            "strict mTLS rejects requests from 1 pod without a proxy, and does not apply to requests that such pods \
+             receive: shop/old",
+            "strict mTLS rejects HTTP probes of the kubelet, because sidecar.istio.io/rewriteAppHTTPProbers is false, for \
+             1 pod: shop/probed",
+            "requests of clients are rejected, because DestinationRules set another TLS mode: DestinationRule far/port, \
              DestinationRule shop/plain",
-            "it does not hold where a closer policy does: PeerAuthentication shop/exception",
+            "policies with a narrower scope override this one: PeerAuthentication shop/exception",
         ]
     );
     let permissive = policy(&json!({"scope": namespace(), "mtls": {"mode": "permissive"}}));
-    assert_eq!(preflight::warnings(&permissive, &facts).len(), 1, "only the closer policy");
+    assert_eq!(preflight::warnings(&permissive, &facts).len(), 1, "only the narrower policy");
     let disable = policy(&json!({"scope": namespace(), "mtls": {"mode": "disable"}}));
     assert!(preflight::warnings(&disable, &facts)[0].contains("DestinationRule shop/good"));
 }

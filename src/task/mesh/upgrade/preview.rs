@@ -5,6 +5,7 @@ use super::stage::Stage;
 use crate::cluster::Cluster;
 use crate::mesh::usage::{self, Proxy};
 use crate::mesh::{Finding, ObservedMesh, Severity};
+use crate::prose::plural;
 use crate::task::Error;
 use crate::task::mesh::facts::list;
 use crate::task::mesh::mesh_run::MeshRun;
@@ -27,7 +28,13 @@ fn restart(work: &mut MeshRun<'_>, late: &[String], batch: usize) {
     let named = late.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     let message = match late.len() {
         0 => "no pod would have to be restarted".to_owned(),
-        all => format!("the workloads of {all} pods would be restarted, {batch} at a time: {named}{}", more(all)),
+        all => {
+            format!(
+                "the workloads of {} would be restarted, {batch} at a time: {named}{}",
+                plural(all, "pod"),
+                more(all)
+            )
+        }
     };
     say(work, "restart", message);
 }
@@ -47,12 +54,12 @@ pub(super) async fn by_revision(
 ) -> Result<(), Error> {
     if until >= Stage::Move {
         let spaces = list(work.cluster, "v1", "Namespace", None).await?;
-        let asks = |space: &&serde_json::Value| usage::namespace_revision(&usage::labels(space)) == Some(from);
-        let names = spaces.iter().filter(asks).filter_map(|space| space["metadata"]["name"].as_str());
+        let selects = |space: &&serde_json::Value| usage::namespace_revision(&usage::labels(space)) == Some(from);
+        let names = spaces.iter().filter(selects).filter_map(|space| space["metadata"]["name"].as_str());
         let tags = tags.into_iter().map(|tag| format!("tag {tag}"));
         let moving: Vec<_> = tags.chain(names.map(|name| format!("namespace {name}"))).collect();
         let message = match moving.as_slice() {
-            [] => format!("neither tags nor namespaces ask for revision {from}"),
+            [] => format!("no tag and no namespace selects revision {from}"),
             all => format!("would move to revision {to}: {}", all.join(", ")),
         };
         say(work, "move", message);

@@ -1,6 +1,6 @@
 //! Restarts workloads with proxies of another revision or version, in batches, and verifies the version of the new proxies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef, wait};
 use crate::mesh::usage::{self, Labels, Proxy};
 use crate::mesh::{self, Version};
 use crate::task::Error;
-use crate::task::mesh::facts::list;
+use crate::task::mesh::facts::{self, list};
 use crate::task::mesh::mesh_run::MeshRun;
 use crate::task::mesh::prefixed_progress::PrefixedProgress;
 
@@ -67,34 +67,29 @@ impl Wanted<'_> {
 
 /// Namespaces whose pods get proxies of the revision, directly or by a tag.
 pub(super) async fn namespaces(cluster: &Cluster, revision: &str) -> Result<BTreeSet<String>, Error> {
-    let injectors = list(cluster, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None).await?;
-    let tags: BTreeSet<_> = injectors
-        .iter()
-        .filter(|it| it["metadata"]["labels"]["istio.io/rev"] == revision)
-        .filter_map(|it| it["metadata"]["labels"]["istio.io/tag"].as_str())
-        .collect();
+    let injectors = facts::injectors(cluster).await?;
+    let tags: BTreeSet<_> =
+        injectors.iter().filter(|it| it.revision == revision).filter_map(|it| it.tag.as_deref()).collect();
     let spaces = list(cluster, "v1", "Namespace", None).await?;
-    let asks = |space: &&Value| {
+    let selects = |space: &&Value| {
         let labels = usage::labels(space);
-        usage::namespace_revision(&labels).is_some_and(|asked| asked == revision || tags.contains(asked))
+        usage::namespace_revision(&labels).is_some_and(|selected| selected == revision || tags.contains(selected))
     };
-    let names = spaces.iter().filter(asks).filter_map(|space| space["metadata"]["name"].as_str());
+    let names = spaces.iter().filter(selects).filter_map(|space| space["metadata"]["name"].as_str());
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Pods of these namespaces that have a proxy.
-async fn meshed(cluster: &Cluster, within: &BTreeSet<String>) -> Result<Vec<Value>, Error> {
-    let mut pods = list(cluster, "v1", "Pod", None).await?;
-    pods.retain(|pod| {
-        let is_within = pod["metadata"]["namespace"].as_str().is_some_and(|name| within.contains(name));
-        is_within && usage::proxy(pod).is_some()
-    });
-    Ok(pods)
-}
-
-/// Whether the pod has another proxy than wanted.
-fn is_late(pod: &Value, wanted: &Wanted<'_>) -> bool {
-    usage::proxy(pod).is_some_and(|proxy| !wanted.is(&proxy))
+/// The proxies of pods of these namespaces, each with the labels of its pod.
+async fn meshed(cluster: &Cluster, within: &BTreeSet<String>) -> Result<Vec<(Proxy, Labels)>, Error> {
+    let mut found = Vec::new();
+    if let Some(kind) = cluster.kind("v1", "Pod").await? {
+        let each = |pod: Value| {
+            let proxy = usage::proxy(&pod).filter(|proxy| within.contains(&proxy.namespace));
+            found.extend(proxy.map(|proxy| (proxy, usage::labels(&pod))));
+        };
+        cluster.list(&kind, None, None, each).await?;
+    }
+    Ok(found)
 }
 
 /// Restarts every workload that has a pod with another proxy.
@@ -105,9 +100,7 @@ pub(super) async fn workloads(
     batch: usize,
 ) -> Result<(), Error> {
     let wanted = Wanted { revision, version };
-    let within = namespaces(work.cluster, revision).await?;
-    let mut due = of_namespaces(work.cluster, &within, &wanted).await?;
-    due.retain(Workload::is_due);
+    let due = due(work.cluster, &wanted).await?;
     let total = due.len();
     for (number, group) in due.chunks(batch.max(1)).enumerate() {
         one_batch(work, group, &wanted, (number * batch, total)).await?;
@@ -118,10 +111,16 @@ pub(super) async fn workloads(
 /// The same without a wait for readiness and disruption budgets, for a command that has to end.
 pub(super) async fn at_once(work: &mut MeshRun<'_>, revision: &str) -> Result<(), Error> {
     let wanted = Wanted { revision, version: None };
-    let within = namespaces(work.cluster, revision).await?;
-    let mut due = of_namespaces(work.cluster, &within, &wanted).await?;
-    due.retain(Workload::is_due);
+    let due = due(work.cluster, &wanted).await?;
     write_all(work, &due, &wanted, (0, due.len())).await
+}
+
+/// The workloads of the revision's namespaces that have to be restarted.
+async fn due(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Workload>, Error> {
+    let within = namespaces(cluster, wanted.revision).await?;
+    let mut due = of_namespaces(cluster, &within, wanted).await?;
+    due.retain(Workload::is_due);
+    Ok(due)
 }
 
 /// Restarts these workloads and waits until they are ready. `place` counts those before, and all.
@@ -165,25 +164,25 @@ pub(super) async fn of_namespaces(
     within: &BTreeSet<String>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Workload>, Error> {
-    let pods = meshed(cluster, within).await?;
+    let mut pods: BTreeMap<String, Vec<(Proxy, Labels)>> = BTreeMap::new();
+    for (proxy, labels) in meshed(cluster, within).await? {
+        pods.entry(proxy.namespace.clone()).or_default().push((proxy, labels));
+    }
     let token = wanted.token();
     let mut found = Vec::new();
     for name in ["Deployment", "StatefulSet", "DaemonSet"] {
         let Some(kind) = cluster.kind("apps/v1", name).await? else { continue };
         for one in list(cluster, "apps/v1", name, None).await? {
-            let metadata = &one["metadata"];
-            let selected = |pod: &&Value| {
-                pod["metadata"]["namespace"] == metadata["namespace"]
-                    && usage::selects(&one["spec"]["selector"], &usage::labels(pod))
-            };
-            let own: Vec<&Value> = pods.iter().filter(selected).collect();
-            let Some(first) = own.first() else { continue };
-            let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+            let text = |key: &str| one["metadata"][key].as_str().unwrap_or_default();
+            let Some(pods) = pods.get(text("namespace")) else { continue };
+            let selected = |(_, labels): &&(Proxy, Labels)| usage::selects(&one["spec"]["selector"], labels);
+            let own: Vec<_> = pods.iter().filter(selected).collect();
+            let Some((_, labels)) = own.first() else { continue };
             found.push(Workload {
                 kind: kind.clone(),
                 object: ObjectRef::new("apps/v1", name, Some(text("namespace")), text("name")),
-                labels: usage::labels(first),
-                late: own.iter().any(|pod| is_late(pod, wanted)),
+                labels: labels.clone(),
+                late: own.iter().any(|(proxy, _)| !wanted.is(proxy)),
                 marked: one["spec"]["template"]["metadata"]["annotations"][PROXY] == token,
             });
         }
@@ -257,18 +256,15 @@ pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Opti
     let within = namespaces(work.cluster, revision).await?;
     let deadline = Instant::now() + work.common.wait;
     loop {
-        let pods = meshed(work.cluster, &within).await?;
-        let total = pods.len();
-        let late: Vec<&Value> = pods.iter().filter(|pod| is_late(pod, &wanted)).collect();
+        let proxies = meshed(work.cluster, &within).await?;
+        let total = proxies.len();
+        let late: Vec<_> = proxies.iter().map(|(proxy, _)| proxy).filter(|proxy| !wanted.is(proxy)).collect();
         if late.is_empty() {
             work.cx.step("wait", total, total, format!("{total} proxies are of revision {revision}"));
             return Ok(());
         }
-        let name = |pod: &&Value| {
-            let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
-            format!("{}/{}", text("namespace"), text("name"))
-        };
         if Instant::now() >= deadline {
+            let name = |proxy: &&Proxy| format!("{}/{}", proxy.namespace, proxy.name);
             let behind = late.iter().take(NAMED).map(name).collect();
             return Err(mesh::Error::Behind { revision: revision.to_owned(), total, behind }.into());
         }
