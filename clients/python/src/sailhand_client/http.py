@@ -55,13 +55,13 @@ class HttpClient:
     def send(self, command: Command, timeout: float = 60.0) -> Sent:
         """Sends a command. Repeats while the gateway is not ready, which is safe, for at most `timeout` seconds."""
         body = json.dumps(command.event()).encode()
-        return _sent(self._repeat("POST", "/v1/events", "application/cloudevents+json", body, timeout))
+        return _sent(self._post("application/cloudevents+json", body, timeout))
 
     def send_all(self, commands: Iterable[Command], timeout: float = 60.0) -> list[Sent]:
         """Sends at most 500 commands in one request: all are valid, or none is sent."""
         body = json.dumps([command.event() for command in commands]).encode()
         kind = "application/cloudevents-batch+json"
-        return [_sent(one) for one in self._repeat("POST", "/v1/events", kind, body, timeout)["commands"]]
+        return [_sent(one) for one in self._post(kind, body, timeout)["commands"]]
 
     def state(self, sent: Sent, wait: float = 0.0) -> dict[str, Any]:
         """State of a command: `pending`, `running` or `ended`. Waits at most so many seconds for its end."""
@@ -97,11 +97,11 @@ class HttpClient:
             except (GatewayError, OSError) as error:
                 time.sleep(_delay(error))
 
-    def _repeat(self, method: str, path: str, kind: str, body: bytes, timeout: float) -> Any:
+    def _post(self, kind: str, body: bytes, timeout: float) -> Any:
         end = time.monotonic() + timeout
         while True:
             try:
-                with self._open(method, path, {"Content-Type": kind}, body, timeout=30.0) as response:
+                with self._open("POST", "/v1/events", {"Content-Type": kind}, body, timeout=30.0) as response:
                     return json.load(response)
             except (GatewayError, OSError) as error:
                 delay = _delay(error)
