@@ -15,6 +15,7 @@
 
 pub mod api_proxy;
 pub mod bookinfo;
+pub mod certificates;
 pub mod charts;
 pub mod cluster_env;
 pub mod control_plane;
