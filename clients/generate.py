@@ -5,6 +5,7 @@
   generate.py --check    exit status 1, and a list, if a file differs from the schemas
 """
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -20,16 +21,23 @@ def camel(text):
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", text) if part)
 
 
+@dataclasses.dataclass
 class Field:
-    def __init__(self, name, type_, required, description):
-        self.name, self.type, self.required, self.description = name, type_, required, description
+    name: str
+    type: tuple
+    required: bool
+    description: str
 
 
+@dataclasses.dataclass
 class Type:
-    """A named type: an object with fields, or a choice of texts."""
+    """A named type: an object with fields, a choice of texts, or another name of a type."""
 
-    def __init__(self, name, description, fields=None, choices=None):
-        self.name, self.description, self.fields, self.choices = name, description, fields, choices
+    name: str
+    description: str
+    fields: list[Field] | None = None
+    choices: list[str] | None = None
+    alias_of: str | None = None
 
 
 class Model:
@@ -40,19 +48,17 @@ class Model:
         self.verbs = {}  # verb -> name of the type of its parameters
         self.reports = {}  # verb -> expression of the type of its report
         self.events = {}  # kind -> name of the type of its data
-        self.descriptions = {}
+        self.definitions = {}  # name below $defs -> its different shapes -> the first document that has it
         documents = {}
         for folder in ("commands", "results", "events"):
             for path in sorted((SCHEMAS / folder).glob("*.v1.json")):
                 documents[folder, path.name[: -len(".v1.json")]] = json.loads(path.read_text("utf-8"))
-        shapes = {}
-        for document in documents.values():
-            for name in document.get("$defs", {}):
-                shapes.setdefault(name, set()).add(self.shape({"$ref": f"#/$defs/{name}"}, document))
-        self.shared = {name for name, found in shapes.items() if len(found) == 1}
+        for (_, name), document in documents.items():
+            for definition in document.get("$defs", {}):
+                shapes = self.definitions.setdefault(definition, {})
+                shapes.setdefault(self.shape({"$ref": f"#/$defs/{definition}"}, document), name)
         for (folder, name), document in documents.items():
-            self.prefix, self.document = camel(name), document
-            self.descriptions[folder, name] = document.get("description", "")
+            self.document = document
             if folder == "commands":
                 self.verbs[name] = self.object(f"{camel(name)}Params", document)
             elif folder == "events":
@@ -60,6 +66,7 @@ class Model:
             else:
                 report = document["properties"].get("report")
                 self.reports[name] = self.type(report, f"{camel(name)}Report") if report else ("any",)
+                self.share(self.reports[name])
                 if "ResultData" not in self.types:
                     properties = {k: v for k, v in document["properties"].items() if k != "report"}
                     required = [name for name in document.get("required", []) if name != "report"]
@@ -115,13 +122,21 @@ class Model:
         return (kind,) if kind in ("string", "integer", "number", "boolean") else ("any",)
 
     def reference(self, name):
-        schema = self.document["$defs"][name]
-        full = camel(name) if name in self.shared else self.prefix + camel(name)
-        if full in self.types:
-            return ("named", full)
-        if schema.get("type") == "object" and schema.get("properties") or "oneOf" in schema or "enum" in schema:
-            return self.type(schema, full)
-        return self.type(schema, full)
+        """The type of a definition, one for all documents that have it. If other documents have another definition of this
+        name, the name of the type begins with that of the first document."""
+        shapes = self.definitions[name]
+        first = "" if len(shapes) == 1 else shapes[self.shape({"$ref": f"#/$defs/{name}"}, self.document)]
+        full = camel(first) + camel(name)
+        return ("named", full) if full in self.types else self.type(self.document["$defs"][name], full)
+
+    def share(self, report):
+        """Makes a report an alias of one with the same fields, such as that of `policy.remove` of that of `policy.apply`."""
+        if report[0] == "named":
+            type_ = self.types[report[1]]
+            for other in self.types.values():
+                if other != type_ and other == dataclasses.replace(type_, name=other.name):
+                    self.types[type_.name] = Type(type_.name, type_.description, alias_of=other.name)
+                    return
 
     def choices(self, name, schema):
         texts = schema.get("enum") or [option["const"] for option in schema["oneOf"]]
@@ -175,6 +190,9 @@ def python(model):
     out = [f'"""Types of parameters, reports and events. {NOTICE}"""', "", "from __future__ import annotations", ""]
     out += ["from typing import Any, Literal, NotRequired, TypedDict", ""]
     for type_ in model.types.values():
+        if type_.alias_of is not None:
+            out += ["", *comment(type_.description, "#"), f"{type_.name} = {type_.alias_of}"]
+            continue
         if type_.choices is not None:
             out += ["", *comment(type_.description, "#")]
             choices = ", ".join(json.dumps(choice) for choice in type_.choices)
@@ -208,7 +226,7 @@ def python_builders(model):
 
 
 def go(model):
-    initialisms = {"Id": "ID", "Url": "URL", "Uid": "UID", "Api": "API", "Tls": "TLS", "Http": "HTTP", "Ms": "Ms"}
+    initialisms = {"Id": "ID", "Url": "URL", "Uid": "UID", "Api": "API", "Tls": "TLS", "Http": "HTTP"}
 
     def exported(name):
         return "".join(initialisms.get(part, part) for part in re.findall(r"[A-Z][a-z0-9]*|[A-Z]+(?![a-z])", camel(name)))
@@ -229,11 +247,14 @@ def go(model):
         # A pointer: absent is not the same as the zero value, because parameters have defaults.
         return text if required else f"*{text}"
 
-    out = [f"// Code generated by clients/generate.py from the JSON Schemas in schemas/. DO NOT EDIT.", ""]
+    out = ["// Code generated by clients/generate.py from the JSON Schemas in schemas/. DO NOT EDIT.", ""]
     out += ["package sailhand", ""]
     for type_ in model.types.values():
         text = type_.description[:1].lower() + type_.description[1:] if type_.description else ""
         out += comment(f"{type_.name}: {text}" if text else f"{type_.name}.", "//")
+        if type_.alias_of is not None:
+            out += [f"type {type_.name} = {type_.alias_of}", ""]
+            continue
         if type_.choices is not None:
             out += [f"type {type_.name} string", "", "const ("]
             names = [f"{type_.name}{exported(choice)}" for choice in type_.choices]
@@ -282,6 +303,9 @@ def typescript(model):
     out = [f"// {NOTICE}", ""]
     for type_ in model.types.values():
         out += doc(type_.description)
+        if type_.alias_of is not None:
+            out += [f"export type {type_.name} = {type_.alias_of};", ""]
+            continue
         if type_.choices is not None:
             out += [f"export type {type_.name} = " + " | ".join(json.dumps(c) for c in type_.choices) + ";", ""]
             continue

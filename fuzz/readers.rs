@@ -134,9 +134,11 @@ pub fn kubeconfigs(input: &[u8]) {
             .into(),
         ..Bridge::default()
     };
-    match matching::targets(&bridge, &[text.to_owned()]) {
-        Ok(targets) => {
-            let facts = kubeconfig::read(text).expect("a kubeconfig that matches can be read");
+    let found = matching::read(&[text.to_owned()])
+        .and_then(|facts| Ok((matching::targets(&bridge, &facts, &matching::Uids::new())?, facts)));
+    match found {
+        Ok((targets, facts)) => {
+            let facts = facts.first().expect("the facts of the kubeconfig");
             let target = targets.first().expect("a target").as_str();
             match target {
                 "server" => assert!(facts.ca_sha256.is_empty() && facts.server.to_string() == "https://dev:6443"),

@@ -2,13 +2,14 @@
 //! files, and bounds on time, size and redirects. Addresses never come from a command.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -88,10 +89,7 @@ impl Credentials {
             let reason = "TLS by port-forward needs ca_file: the authorities of the system know no Service";
             return Err(Error::Settings(reason.to_owned()));
         };
-        let mut roots = rustls::RootCertStore::empty();
-        for authority in certificates(path).await? {
-            roots.add(authority).map_err(|error| Error::Settings(format!("{}: {error}", path.display())))?;
-        }
+        let roots = authorities(path).await?;
         let builder = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
         let builder =
             builder.with_safe_default_protocol_versions().map_err(|error| Error::Settings(error.to_string()))?;
@@ -99,9 +97,7 @@ impl Credentials {
         let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else {
             return Ok(builder.with_no_client_auth());
         };
-        let not_pem = || Error::Settings(format!("{} is not a private key in PEM", key.display()));
-        let private = PrivateKeyDer::from_pem_slice(&read(key).await?).map_err(|_| not_pem())?;
-        let config = builder.with_client_auth_cert(certificates(cert).await?, private);
+        let config = builder.with_client_auth_cert(certificates(cert).await?, private_key(key).await?);
         let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
         config.map_err(|_| Error::Settings(text()))
     }
@@ -126,7 +122,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A certificate, key, header or address cannot be used. The text holds no secret.
@@ -263,8 +259,8 @@ fn parse(url: &str) -> Result<reqwest::Url, Error> {
     reqwest::Url::parse(url).map_err(|error| Error::Settings(format!("{url}: {error}")))
 }
 
-/// Sends a request. Gives the answer with at most `most` bytes of its body, and whether there are more.
-async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<(Response, bool), Error> {
+/// Sends a request. Returns the answer with at most `most` bytes of its body, and whether there are more.
+pub(crate) async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<(Response, bool), Error> {
     let fail = |error: reqwest::Error| Error::NoAnswer(chain(&error.without_url()));
     let mut answer = request.send().await.map_err(fail)?;
     let status = answer.status().as_u16();
@@ -287,17 +283,31 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-async fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = read(path).await?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(Error::Settings(format!("{} is not PEM", path.display()))),
-    }
+/// The certificates of a PEM file, at least one.
+pub(crate) async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(path).await?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.ok().filter(|all| !all.is_empty());
+    all.ok_or_else(|| Error::Settings(format!("{} has no certificates in PEM", path.display())))
 }
 
-async fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
-    tokio::fs::read(path).await.map_err(|source| Error::File { path: path.clone(), source })
+/// The certificates of a PEM file as the only authorities.
+pub(crate) async fn authorities(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path).await? {
+        roots.add(authority).map_err(|error| Error::Settings(format!("{}: {error}", path.display())))?;
+    }
+    Ok(roots)
+}
+
+/// The private key of a PEM file.
+pub(crate) async fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let key = PrivateKeyDer::from_pem_slice(&read(path).await?);
+    key.map_err(|_| Error::Settings(format!("{} is not a private key in PEM", path.display())))
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    tokio::fs::read(path).await.map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// A secret without the line break at its end.

@@ -60,22 +60,10 @@ type AddonApplyParams struct {
 	Wait *string `json:"wait,omitempty"`
 }
 
-// AddonRemoveName: the addons.
-type AddonRemoveName string
-
-const (
-	AddonRemoveNamePrometheus AddonRemoveName = "prometheus"
-	AddonRemoveNameGrafana    AddonRemoveName = "grafana"
-	AddonRemoveNameKiali      AddonRemoveName = "kiali"
-	AddonRemoveNameJaeger     AddonRemoveName = "jaeger"
-	AddonRemoveNameZipkin     AddonRemoveName = "zipkin"
-	AddonRemoveNameLoki       AddonRemoveName = "loki"
-)
-
 // AddonRemoveParams: parameters of `addon.remove`.
 type AddonRemoveParams struct {
 	// Which addon.
-	Addon AddonRemoveName `json:"addon"`
+	Addon AddonApplyName `json:"addon"`
 
 	// Report what would go, write nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -581,14 +569,6 @@ type MeshInstallParams struct {
 	Wait *string `json:"wait,omitempty"`
 }
 
-// MeshPrecheckMode: how workloads are in the mesh.
-type MeshPrecheckMode string
-
-const (
-	MeshPrecheckModeSidecar MeshPrecheckMode = "sidecar"
-	MeshPrecheckModeAmbient MeshPrecheckMode = "ambient"
-)
-
 // MeshPrecheckParams: parameters of `mesh.precheck`: those of `mesh.install` that say what is to be
 // installed.
 type MeshPrecheckParams struct {
@@ -609,7 +589,7 @@ type MeshPrecheckParams struct {
 	Hub *string `json:"hub,omitempty"`
 
 	// Sidecars or ambient; as the profile says when absent.
-	Mode *MeshPrecheckMode `json:"mode,omitempty"`
+	Mode *MeshInstallMode `json:"mode,omitempty"`
 
 	// Namespace of the control plane; created when it does not exist.
 	Namespace *string `json:"namespace,omitempty"`
@@ -1106,19 +1086,10 @@ type SampleDeployParams struct {
 	Wait *string `json:"wait,omitempty"`
 }
 
-// SampleRemoveName: the sample applications.
-type SampleRemoveName string
-
-const (
-	SampleRemoveNameBookinfo       SampleRemoveName = "bookinfo"
-	SampleRemoveNameHttpbin        SampleRemoveName = "httpbin"
-	SampleRemoveNameOnlineBoutique SampleRemoveName = "online-boutique"
-)
-
 // SampleRemoveParams: parameters of `sample.remove`.
 type SampleRemoveParams struct {
 	// Which application.
-	Application SampleRemoveName `json:"application"`
+	Application SampleDeployName `json:"application"`
 
 	// Report what would go, write nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -1692,37 +1663,7 @@ type ResultData struct {
 }
 
 // AddonRemoveReport: report of `addon.apply` and `addon.remove`.
-type AddonRemoveReport struct {
-	// Which addon.
-	Addon AddonRemoveName `json:"addon"`
-
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// It answered its health call. False when it was not asked.
-	Healthy bool `json:"healthy"`
-
-	// The load balancer's address, when it is exposed so and there is one yet.
-	LoadBalancer *string `json:"load_balancer,omitempty"`
-
-	// Where it is, or was.
-	Namespace string `json:"namespace"`
-
-	// The port at every node, when it is exposed so.
-	NodePort *int64 `json:"node_port,omitempty"`
-
-	// Its objects.
-	Objects []ObjectReport `json:"objects"`
-
-	// Where it is reached inside the cluster.
-	URL string `json:"url"`
-
-	// Its version.
-	Version string `json:"version"`
-
-	// Missing parts without which it shows nothing.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type AddonRemoveReport = AddonApplyReport
 
 // Cancelled: outcome of a request to cancel a command.
 type Cancelled string
@@ -1849,19 +1790,7 @@ type ConfigApplyReport struct {
 }
 
 // ConfigDeleteReport: the report of a command about a set of objects, in the order of its writes.
-type ConfigDeleteReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Every object that the command names or prunes; all but those of `omitted`.
-	Objects []ObjectReport `json:"objects"`
-
-	// Lines left out because the report would not fit into a message: unchanged objects first.
-	Omitted *int64 `json:"omitted,omitempty"`
-
-	// Reasons why the command may not have had the intended effect.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type ConfigDeleteReport = ConfigApplyReport
 
 // ConfigWatchAnalyzeReport: report of `config.watch-analyze`: of its last attempt.
 type ConfigWatchAnalyzeReport struct {
@@ -2291,19 +2220,7 @@ type ConformanceRunReport struct {
 
 // ConnectionApplyReport: the report of a command about a set of objects, in the order of its
 // writes.
-type ConnectionApplyReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Every object that the command names or prunes; all but those of `omitted`.
-	Objects []ObjectReport `json:"objects"`
-
-	// Lines left out because the report would not fit into a message: unchanged objects first.
-	Omitted *int64 `json:"omitted,omitempty"`
-
-	// Reasons why the command may not have had the intended effect.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type ConnectionApplyReport = ConfigApplyReport
 
 // Cause: why a rung was not reached, or what falsifies numbers. The words are part of the contract.
 type Cause string
@@ -2497,19 +2414,7 @@ type ConnectionDiscoverReport struct {
 
 // ConnectionRemoveReport: the report of a command about a set of objects, in the order of its
 // writes.
-type ConnectionRemoveReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Every object that the command names or prunes; all but those of `omitted`.
-	Objects []ObjectReport `json:"objects"`
-
-	// Lines left out because the report would not fit into a message: unchanged objects first.
-	Omitted *int64 `json:"omitted,omitempty"`
-
-	// Reasons why the command may not have had the intended effect.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type ConnectionRemoveReport = ConfigApplyReport
 
 // ConnectionWatchReport: report of `connection.watch`: of its last attempt.
 type ConnectionWatchReport struct {
@@ -2554,21 +2459,6 @@ type DataSourceHealth struct {
 	Message string `json:"message"`
 }
 
-// DashboardApplyAction: the action on an object; in a dry run, the action that would be taken.
-type DashboardApplyAction string
-
-const (
-	DashboardApplyActionCreated    DashboardApplyAction = "created"
-	DashboardApplyActionConfigured DashboardApplyAction = "configured"
-	DashboardApplyActionUnchanged  DashboardApplyAction = "unchanged"
-	DashboardApplyActionRecreated  DashboardApplyAction = "recreated"
-	DashboardApplyActionSkipped    DashboardApplyAction = "skipped"
-	DashboardApplyActionPruned     DashboardApplyAction = "pruned"
-	DashboardApplyActionDeleted    DashboardApplyAction = "deleted"
-	DashboardApplyActionAbsent     DashboardApplyAction = "absent"
-	DashboardApplyActionFailed     DashboardApplyAction = "failed"
-)
-
 // ItemKind: kind of an item in Grafana.
 type ItemKind string
 
@@ -2581,7 +2471,7 @@ const (
 // ItemReport: one item in Grafana.
 type ItemReport struct {
 	// The action.
-	Action DashboardApplyAction `json:"action"`
+	Action AddonApplyAction `json:"action"`
 
 	// Its kind.
 	Kind ItemKind `json:"kind"`
@@ -2628,32 +2518,7 @@ type DashboardApplyReport struct {
 }
 
 // DashboardRemoveReport: report of `dashboard.apply` and `dashboard.remove`.
-type DashboardRemoveReport struct {
-	// How the dashboards are delivered; absent after a removal that found nothing.
-	By *By `json:"by,omitempty"`
-
-	// Answer of the data source's health check; absent where it was not asked or has none.
-	DataSource *DataSourceHealth `json:"data_source,omitempty"`
-
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// The Grafana, as messages name it.
-	Grafana string `json:"grafana"`
-
-	// Folder, data source and dashboards in Grafana; written by the API, by a sidecar or by the
-	// operator.
-	Items []ItemReport `json:"items"`
-
-	// Kubernetes objects that carry them, and the record of what the API has written.
-	Objects []ObjectReport `json:"objects"`
-
-	// Version of the Grafana, where it was asked.
-	Version *string `json:"version,omitempty"`
-
-	// Reasons why the dashboards may show nothing.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type DashboardRemoveReport = DashboardApplyReport
 
 // MeshInstallSeverity: how much a finding matters. The same three words as in the analysis.
 type MeshInstallSeverity string
@@ -2933,58 +2798,10 @@ type MeshStatusReport struct {
 }
 
 // MeshUninstallReport: report of the verbs that write.
-type MeshUninstallReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Findings of the checks.
-	Findings []Finding `json:"findings,omitempty"`
-
-	// How the health gate of `mesh.upgrade` judged the restarted workloads.
-	Gate *UpgradeGateReport `json:"gate,omitempty"`
-
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
-
-	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-	Moved []string `json:"moved,omitempty"`
-
-	// The report of each component, in order.
-	Parts []PartReport `json:"parts"`
-
-	// The revision it is about, `default` for the default one; empty for all of them.
-	Revision string `json:"revision"`
-
-	// The requested version; absent for an uninstallation.
-	Version *string `json:"version,omitempty"`
-}
+type MeshUninstallReport = MeshInstallReport
 
 // MeshUpgradeReport: report of the verbs that write.
-type MeshUpgradeReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Findings of the checks.
-	Findings []Finding `json:"findings,omitempty"`
-
-	// How the health gate of `mesh.upgrade` judged the restarted workloads.
-	Gate *UpgradeGateReport `json:"gate,omitempty"`
-
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
-
-	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-	Moved []string `json:"moved,omitempty"`
-
-	// The report of each component, in order.
-	Parts []PartReport `json:"parts"`
-
-	// The revision it is about, `default` for the default one; empty for all of them.
-	Revision string `json:"revision"`
-
-	// The requested version; absent for an uninstallation.
-	Version *string `json:"version,omitempty"`
-}
+type MeshUpgradeReport = MeshInstallReport
 
 // PromqlSeries: one series.
 type PromqlSeries struct {
@@ -3130,20 +2947,7 @@ type PolicyApplyReport struct {
 }
 
 // PolicyRemoveReport: report of `policy.apply` and `policy.remove`.
-type PolicyRemoveReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// The effect of the policy, in one sentence.
-	Holds string `json:"holds"`
-
-	// The object.
-	Objects []ObjectReport `json:"objects"`
-
-	// Clients that will be denied, and reasons why the policy may have no effect, as far as objects of
-	// the cluster show.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type PolicyRemoveReport = PolicyApplyReport
 
 // EntryReport: where the application is reached, or why it is not.
 type EntryReport struct {
@@ -3191,7 +2995,7 @@ type SampleDeployReport struct {
 // SampleRemoveReport: report of `sample.remove`.
 type SampleRemoveReport struct {
 	// Which application.
-	Application SampleRemoveName `json:"application"`
+	Application SampleDeployName `json:"application"`
 
 	// Nothing was written.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -3227,27 +3031,7 @@ type ScrapeApplyReport struct {
 }
 
 // ScrapeRemoveReport: report of `scrape.apply` and `scrape.remove`.
-type ScrapeRemoveReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Scrape jobs as YAML, to be added to `scrape_configs` of a store without the Operator; then
-	// nothing was written.
-	Jobs *string `json:"jobs,omitempty"`
-
-	// The monitors.
-	Objects []ObjectReport `json:"objects"`
-
-	// The object of the Prometheus Operator that selects the monitors, as `namespace/name`; absent for
-	// a store without the Operator, and after a removal.
-	Prometheus *string `json:"prometheus,omitempty"`
-
-	// The store, as messages name it.
-	Store string `json:"store"`
-
-	// Reasons why the store may not scrape Istio.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type ScrapeRemoveReport = ScrapeApplyReport
 
 // SmiInstallReport: report of `smi.install` and `smi.remove`.
 type SmiInstallReport struct {
@@ -3265,19 +3049,7 @@ type SmiInstallReport struct {
 }
 
 // SmiRemoveReport: report of `smi.install` and `smi.remove`.
-type SmiRemoveReport struct {
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// Namespace of the controller.
-	Namespace string `json:"namespace"`
-
-	// CRDs and objects of the controller.
-	Objects []ObjectReport `json:"objects"`
-
-	// Version of SMI.
-	SmiVersion string `json:"smi_version"`
-}
+type SmiRemoveReport = SmiInstallReport
 
 // Observation: one window.
 type Observation struct {
@@ -3373,25 +3145,7 @@ type TrafficApplyReport struct {
 }
 
 // TrafficClearReport: report of `traffic.apply` and `traffic.clear`.
-type TrafficClearReport struct {
-	// API group and version of the objects; absent when the cluster serves none.
-	APIVersion *string `json:"api_version,omitempty"`
-
-	// Nothing was written.
-	DryRun *bool `json:"dry_run,omitempty"`
-
-	// How a gated change went.
-	Gate *GateReport `json:"gate,omitempty"`
-
-	// The objects.
-	Objects []ObjectReport `json:"objects"`
-
-	// Rules and subsets of each service; empty after `traffic.clear`.
-	Services []ServiceReport `json:"services"`
-
-	// Reasons why the rules may have no effect.
-	Warnings []string `json:"warnings,omitempty"`
-}
+type TrafficClearReport = TrafficApplyReport
 
 // Change: a server, and the fields in which it differs from before.
 type Change struct {

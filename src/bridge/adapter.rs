@@ -73,18 +73,19 @@ impl Adapter {
         parsed.unwrap_or_else(|_| Err(Error::Argument { field: "request", reason: "it cannot be parsed".to_owned() }))
     }
 
-    /// The targets of kubeconfigs, which are dropped before anything is published.
+    /// The targets of kubeconfigs, which are dropped before any request is sent or command is published.
     ///
     /// # Errors
-    /// As [`matching::targets`].
+    /// Those of [`matching::read`] and [`matching::targets`].
     pub(super) async fn targets(&self, kubeconfigs: Vec<String>) -> Result<Vec<Target>, Error> {
-        if !self.config.probe {
-            return self.parse(move |bridge| matching::targets(bridge, &kubeconfigs)).await;
-        }
-        let prepared = self.parse(move |bridge| Ok((probe::prepare(bridge, &kubeconfigs), kubeconfigs)));
-        let (probes, kubeconfigs) = prepared.await?;
+        let read = self.parse(move |bridge| {
+            let facts = matching::read(&kubeconfigs)?;
+            let probes = if bridge.probe { probe::prepare(bridge, &kubeconfigs, &facts) } else { Vec::new() };
+            Ok((facts, probes))
+        });
+        let (facts, probes) = read.await?;
         let uids = probe::send(probes).await;
-        self.parse(move |bridge| matching::targets_with(bridge, &kubeconfigs, &uids)).await
+        self.parse(move |bridge| matching::targets(bridge, &facts, &uids)).await
     }
 
     async fn submit_all(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {

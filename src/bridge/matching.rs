@@ -1,5 +1,5 @@
-//! Finds the configured target of a kubeconfig's cluster. Pure: UIDs of clusters that were asked are an input. The kubeconfig proves nothing about its sender: it only
-//! selects one of the targets that the configuration allows.
+//! Finds the configured target of a kubeconfig's cluster. Pure: the UIDs that clusters returned are an input. The kubeconfig
+//! proves nothing about its sender: it only selects one of the targets that the configuration allows.
 
 use std::collections::BTreeMap;
 
@@ -8,37 +8,37 @@ use super::kubeconfig::{self, Facts, MAX_COUNT, Server};
 use crate::config::{Bridge, BridgeTarget};
 use crate::event::Target;
 
-/// The targets of a request, each once. All or nothing: one kubeconfig without a target refuses the request.
-///
-/// # Errors
-/// [`Error::NoKubeconfig`], [`Error::Kubeconfig`], [`Error::NoMatch`], and [`Error::Argument`] for too many.
-pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, Error> {
-    targets_with(bridge, kubeconfigs, &BTreeMap::new())
-}
+/// UIDs of clusters by the position of their kubeconfig in the request, from 0.
+pub type Uids = BTreeMap<usize, String>;
 
-/// The same, with the UIDs of the clusters that were asked, by the position of their kubeconfig.
+/// Reads the kubeconfigs of a request.
 ///
 /// # Errors
-/// As [`targets`].
-pub fn targets_with(
-    bridge: &Bridge,
-    kubeconfigs: &[String],
-    uids: &BTreeMap<usize, String>,
-) -> Result<Vec<Target>, Error> {
+/// [`Error::Kubeconfig`], and [`Error::Argument`] for too many.
+pub fn read(kubeconfigs: &[String]) -> Result<Vec<Facts>, Error> {
     if kubeconfigs.len() > MAX_COUNT {
         let reason = format!("{} kubeconfigs; {MAX_COUNT} is the limit", kubeconfigs.len());
         return Err(Error::Argument { field: "kube_configs", reason });
     }
+    let read = |(index, text): (usize, &String)| {
+        kubeconfig::read(text).map_err(|reason| Error::Kubeconfig { number: index + 1, reason })
+    };
+    kubeconfigs.iter().enumerate().map(read).collect()
+}
+
+/// The targets of a request, each once. All or nothing: one kubeconfig without a target refuses the request.
+///
+/// # Errors
+/// [`Error::NoKubeconfig`] and [`Error::NoMatch`].
+pub fn targets(bridge: &Bridge, kubeconfigs: &[Facts], uids: &Uids) -> Result<Vec<Target>, Error> {
     let mut found: Vec<Target> = Vec::new();
-    for (index, text) in kubeconfigs.iter().enumerate() {
-        let number = index + 1;
-        let facts = kubeconfig::read(text).map_err(|reason| Error::Kubeconfig { number, reason })?;
-        let ids = candidates(&bridge.targets, &facts, uids.get(&index));
+    for (index, facts) in kubeconfigs.iter().enumerate() {
+        let ids = candidates(&bridge.targets, facts, uids.get(&index));
         let target = match ids[..] {
             [id] => id.parse::<Target>().ok(),
             _ => None,
         };
-        let target = target.ok_or_else(|| no_match(number, &facts, &ids))?;
+        let target = target.ok_or_else(|| no_match(index + 1, facts, &ids))?;
         if !found.contains(&target) {
             found.push(target);
         }

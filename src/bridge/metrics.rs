@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::error::Error;
 use super::operation;
 use crate::error::Classify;
-use crate::telemetry::metrics::{self, Word};
+use crate::telemetry::metrics::{self, Word, register};
 
 /// Labels of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,21 +40,16 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new() -> Arc<Self> {
-        let mut metrics = Self {
-            registry: Registry::with_prefix("sailhand_bridge"),
-            operations: Family::default(),
-            events: Family::default(),
-            pushes: Family::default(),
-            streams: Gauge::default(),
-            push_queued: Gauge::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register("operations", "Operations, by key and result", metrics.operations.clone());
-        registry.register("stream_events", "Events of streams, by outcome: sent, dropped", metrics.events.clone());
-        registry.register("pushes", "Events pushed to Meshery, by outcome", metrics.pushes.clone());
-        registry.register("streams", "Open event streams", metrics.streams.clone());
-        registry.register("push_queued", "Results that were not pushed to Meshery", metrics.push_queued.clone());
-        Arc::new(metrics)
+        let mut registry = Registry::with_prefix("sailhand_bridge");
+        let to = &mut registry;
+        Arc::new(Self {
+            operations: register(to, "operations", "Operations, by key and result", Family::default()),
+            events: register(to, "stream_events", "Events of streams, by outcome: sent, dropped", Family::default()),
+            pushes: register(to, "pushes", "Events pushed to Meshery, by outcome", Family::default()),
+            streams: register(to, "streams", "Open event streams", Gauge::default()),
+            push_queued: register(to, "push_queued", "Results that were not pushed to Meshery", Gauge::default()),
+            registry,
+        })
     }
 
     pub(super) fn render(&self) -> String {

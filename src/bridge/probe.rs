@@ -3,7 +3,6 @@
 //! skips the verification of the server's certificate. Off unless `bridge.probe` is set, because a sender chooses which of
 //! these addresses gets a request.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,8 +10,10 @@ use futures::{StreamExt, stream};
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 
-use super::kubeconfig::{self, Server};
+use super::kubeconfig::{self, Facts, Server};
+use super::matching::Uids;
 use crate::config::Bridge;
+use crate::http;
 
 /// Longest request.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,9 +22,6 @@ const AT_ONCE: usize = 8;
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 const PATH: &str = "/api/v1/namespaces/kube-system";
-
-/// UIDs of clusters by the position of their kubeconfig.
-pub(super) type Uids = BTreeMap<usize, String>;
 
 /// One request. No `Debug`: it has credentials.
 pub(super) struct Probe {
@@ -46,22 +44,22 @@ struct Metadata {
     uid: String,
 }
 
-/// The requests for kubeconfigs whose address is that of a target with a `cluster_uid`. Others are not asked.
-pub(super) fn prepare(bridge: &Bridge, kubeconfigs: &[String]) -> Vec<Probe> {
+/// The requests for kubeconfigs whose address is that of a target with a `cluster_uid`. Other addresses get none. `facts` are
+/// those of the kubeconfigs, in their order.
+pub(super) fn prepare(bridge: &Bridge, kubeconfigs: &[String], facts: &[Facts]) -> Vec<Probe> {
     let is_listed = |server: &Server| {
         let with_uid = bridge.targets.values().filter(|target| target.cluster_uid.is_some());
         with_uid.flat_map(|target| &target.server).any(|text| Server::parse(text).as_ref() == Some(server))
     };
-    let probe = |(index, text): (usize, &String)| {
-        let facts = kubeconfig::read(text).ok().filter(|facts| is_listed(&facts.server))?;
-        let user = kubeconfig::user(text)?;
+    let probe = |(index, (text, facts)): (usize, (&String, &Facts))| {
+        let user = is_listed(&facts.server).then(|| kubeconfig::user(text))??;
         let decode = |data: Option<String>| base64::engine::general_purpose::STANDARD.decode(data?.trim()).ok();
         let identity = decode(user.certificate).zip(decode(user.key)).map(|(cert, key)| [cert, key].concat());
         let url = format!("{}{PATH}", facts.server);
         let authority = decode(user.authority).unwrap_or_default();
         Some(Probe { index, url, authority, token: user.token, identity })
     };
-    kubeconfigs.iter().enumerate().take(kubeconfig::MAX_COUNT).filter_map(probe).collect()
+    kubeconfigs.iter().zip(facts).enumerate().filter_map(probe).collect()
 }
 
 /// Sends the requests. A cluster that does not answer has no UID, which the log says without the credentials.
@@ -96,19 +94,15 @@ async fn ask(probe: Probe) -> Result<String, String> {
     if let Some(token) = &probe.token {
         request = request.bearer_auth(token);
     }
-    let fail = |error: reqwest::Error| crate::http::chain(&error.without_url());
-    let mut answer = request.send().await.map_err(fail)?;
-    if answer.status().as_u16() != 200 {
-        return Err(format!("status {}", answer.status().as_u16()));
+    let (answer, is_cut) = http::exchange(request, MAX_ANSWER).await.map_err(|error| error.to_string())?;
+    if answer.status != 200 {
+        return Err(format!("status {}", answer.status));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(fail)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(format!("the answer is longer than {MAX_ANSWER} bytes"));
-        }
-        body.extend_from_slice(&chunk);
+    if is_cut {
+        return Err(http::Error::TooLarge(MAX_ANSWER).to_string());
     }
-    let namespace: Namespace = serde_json::from_slice(&body).map_err(|_| "the answer is not a namespace".to_owned())?;
+    let namespace: Namespace =
+        serde_json::from_str(&answer.body).map_err(|_| "the answer is not a namespace".to_owned())?;
     let Metadata { name, uid } = namespace.metadata;
     if name == "kube-system" { Ok(uid) } else { Err("the answer is another namespace".to_owned()) }
 }

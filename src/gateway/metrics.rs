@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::Shared;
 use super::refusal::Refusal;
-use crate::telemetry::metrics::{self, Word};
+use crate::telemetry::metrics::{self, Word, register};
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,25 +67,18 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Arc<Self> {
         let seconds: fn() -> Histogram = || Histogram::new([0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0, 3600.0]);
-        let mut metrics = Self {
-            registry: Registry::with_prefix("sailhand_gateway"),
-            requests: Family::default(),
-            commands: Family::default(),
-            refused: Family::default(),
-            waiting: Gauge::default(),
-            deliveries: Family::default(),
-            delay: Family::new_with_constructor(seconds),
-            queued: Family::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register("requests", "HTTP requests, by route and status", metrics.requests.clone());
-        registry.register("commands", "Commands sent to the bus, by principal", metrics.commands.clone());
-        registry.register("refused", "Refused requests, by principal and code", metrics.refused.clone());
-        registry.register("waiting_requests", "Requests that wait or stream events", metrics.waiting.clone());
-        registry.register("sink_deliveries", "Requests to sinks, by outcome", metrics.deliveries.clone());
-        registry.register("sink_delay_seconds", "From publication to acceptance by the sink", metrics.delay.clone());
-        registry.register("sink_queued", "Messages that the sink has not accepted", metrics.queued.clone());
-        Arc::new(metrics)
+        let (delays, mut registry) = (Family::new_with_constructor(seconds), Registry::with_prefix("sailhand_gateway"));
+        let to = &mut registry;
+        Arc::new(Self {
+            requests: register(to, "requests", "HTTP requests, by route and status", Family::default()),
+            commands: register(to, "commands", "Commands sent to the bus, by principal", Family::default()),
+            refused: register(to, "refused", "Refused requests, by principal and code", Family::default()),
+            waiting: register(to, "waiting_requests", "Requests that wait or stream events", Gauge::default()),
+            deliveries: register(to, "sink_deliveries", "Requests to sinks, by outcome", Family::default()),
+            delay: register(to, "sink_delay_seconds", "From publication to acceptance by the sink", delays),
+            queued: register(to, "sink_queued", "Messages that the sink has not accepted", Family::default()),
+            registry,
+        })
     }
 
     pub(super) fn render(&self) -> String {

@@ -32,11 +32,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{self, Client};
-use crate::config::{self, Config, MutualTls};
+use crate::config::{self, Config};
 use crate::error::{Class, Classify, Code};
 use crate::event::Command;
 use crate::event::schema::Verb;
 use crate::health;
+use crate::http;
 use crate::web::hosts::Hosts;
 use crate::web::listener::{self, Bounded};
 
@@ -64,12 +65,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A token, a secret or the keys of an issuer.
+    /// A token, a secret, a certificate or the keys of an issuer.
     #[error("{what}: {reason}")]
     Credential {
         /// Key of the configuration.
         what: String,
-        /// The operation that failed.
+        /// Why it cannot be used.
         reason: String,
     },
     /// A schema of the catalogue.
@@ -158,20 +159,15 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
     let principals = Principals::load(&settings).await?;
     let catalogue = Catalogue::new(verbs)?;
     let client = Client::connect(config).await.map_err(client::Error::from)?;
-    let fail = |source| Error::Listen { address: settings.listen, source };
-    let (listener, address) = listener::bind(settings.listen).await.map_err(fail)?;
-    let tls = match &settings.tls {
-        None => None,
-        Some(tls) => {
-            let fail = |reason| Error::Credential { what: "gateway.tls".to_owned(), reason };
-            Some(Arc::new(Tls::load(tls).await.map_err(fail)?))
-        }
-    };
+    let (listener, address) = bind(settings.listen, &settings).await?;
     let secure = match &settings.tls {
         None => None,
-        Some(MutualTls { listen: address, .. }) => {
-            let fail = |source| Error::Listen { address: *address, source };
-            Some(listener::bind(*address).await.map_err(fail)?)
+        Some(tls) => {
+            let fail =
+                |error: http::Error| Error::Credential { what: "gateway.tls".to_owned(), reason: error.to_string() };
+            let loaded = Arc::new(Tls::load(tls).await.map_err(fail)?);
+            let (listener, address) = bind(tls.listen, &settings).await?;
+            Some((loaded, listener, address))
         }
     };
     if settings.principals.is_empty() {
@@ -181,11 +177,7 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
     let sinks = sinks::start(&settings, &client, &metrics, &stop).await?;
     let subscribers = Arc::new(Subscribers::default());
     tokio::spawn(feed::follow(client.clone(), subscribers.clone(), stop.clone()));
-    // Each has its own limit: clients without a certificate do not take the connections of the other listener.
-    let bounded = |listener| Bounded::new(listener, settings.max_connections, settings.max_wait);
-    let listener = bounded(listener);
-    let secure = secure.map(|(listener, address)| (bounded(listener), address));
-    let tls_address = secure.as_ref().map(|(_, address)| *address);
+    let tls_address = secure.as_ref().map(|(.., address)| *address);
     let shared = Arc::new(Shared {
         client,
         hosts: Hosts::new(address, &settings.hosts),
@@ -194,7 +186,7 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         openapi: openapi(verbs).to_string().into(),
         subscribers,
         metrics,
-        tls: tls.clone(),
+        tls: secure.as_ref().map(|(tls, ..)| tls.clone()),
         parsed: Semaphore::new(PARSED),
         streams: Arc::new(Semaphore::new(settings.max_streams)),
         stop: stop.clone(),
@@ -208,13 +200,22 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         let open = server::serve(listener, None, router.clone(), header_timeout, stop.clone());
         match secure {
             None => open.await,
-            Some((listener, _)) => drop(tokio::join!(open, server::serve(listener, tls, router, header_timeout, stop))),
+            Some((tls, listener, _)) => {
+                tokio::join!(open, server::serve(listener, Some(tls), router, header_timeout, stop));
+            }
         }
         if tokio::time::timeout(server::GRACE, sinks.wait()).await.is_err() {
             tracing::warn!("requests to sinks are still open and are closed now; their events are posted again");
         }
     });
     Ok(Running { address, tls_address, metrics_address, done })
+}
+
+/// Opens a listener. Each has its own limit: clients without a certificate do not take the connections of the other one.
+async fn bind(address: SocketAddr, settings: &config::Gateway) -> Result<(Bounded, SocketAddr), Error> {
+    let bound = listener::bind(address).await;
+    let (listener, address) = bound.map_err(|source| Error::Listen { address, source })?;
+    Ok((Bounded::new(listener, settings.max_connections, settings.max_wait), address))
 }
 
 /// Serves `gateway.metrics_listen`.

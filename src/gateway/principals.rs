@@ -260,7 +260,8 @@ pub(super) async fn read_secret(path: &Path) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// Reads tokens, secrets and certificates again until the gateway stops. A file that cannot be read leaves its credential as it is.
+/// Reads tokens, secrets and certificates again until the gateway stops. A file that cannot be read leaves its credential as
+/// it is.
 pub(super) async fn reread(shared: Arc<Shared>) {
     loop {
         tokio::select! {

@@ -6,6 +6,7 @@ mod request;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::metrics::Metrics;
-use crate::client::{self, Client, QueueOptions, QueuedMessage};
+use crate::client::{self, Client, Queue, QueueOptions, QueuedMessage};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::gateway::RESULT;
@@ -26,7 +27,7 @@ use crate::web::feed;
 
 /// Messages of one pull.
 const BATCH: usize = 16;
-/// A sink that no gateway serves for so long loses its position. As long as the stream of results.
+/// The consumer of a sink that no gateway serves for so long is deleted, and with it the position of the sink.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
 /// How often the length of the queues is measured.
 const MEASURE: Duration = Duration::from_secs(15);
@@ -100,14 +101,15 @@ pub(super) async fn start(
             metrics: metrics.clone(),
             stop: stop.clone(),
         });
+        let mut queues = Vec::new();
         for options in sink.queues() {
-            client.queue(options.clone()).await?;
+            queues.push(client.queue(options.clone()).await?);
             let (sink, stop) = (sink.clone(), stop.clone());
             tasks.spawn(async move {
                 feed::follow(stop, || sink.clone().post_queue(options.clone())).await;
             });
         }
-        tasks.spawn(sink.measure());
+        tasks.spawn(sink.measure(queues));
     }
     tasks.close();
     Ok(tasks)
@@ -155,7 +157,7 @@ impl Sink {
             tracing::warn!(sink = %self.name, subject = message.subject(), "a message is not a CloudEvent; it is not posted");
             return message.ack().await;
         };
-        if !self.has(&event) {
+        if !self.selects(&event) {
             return message.ack().await;
         }
         let (reason, asked) = match self.post(&event).await {
@@ -190,8 +192,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Whether the sink has this event. Kinds and targets are filtered by the consumer.
-    fn has(&self, event: &Map<String, Value>) -> bool {
+    /// Whether the filters of the sink select this event. Kinds and targets are filtered by the consumer.
+    fn selects(&self, event: &Map<String, Value>) -> bool {
         let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
         let outcome = || event.get("data").and_then(|data| data.get("outcome")).and_then(Value::as_str);
         let is_result = verb_and_version(text("type"), RESULT).is_some();
@@ -200,15 +202,12 @@ impl Sink {
         fits && text("commandsource").starts_with(&self.settings.source_prefix)
     }
 
-    /// Measures the queues until `stop`.
-    async fn measure(self: Arc<Self>) {
+    /// Measures the queues until `stop`. Without an answer, the last length stays.
+    async fn measure(self: Arc<Self>, queues: Vec<Queue>) {
         while self.stop.run_until_cancelled(Clock::system().sleep(MEASURE)).await.is_some() {
-            let mut messages = 0;
-            for options in self.queues() {
-                let Ok(queue) = self.client.queue(options).await else { continue };
-                messages += queue.waiting().await.unwrap_or_default();
+            if let Ok(messages) = try_join_all(queues.iter().map(Queue::waiting)).await {
+                self.metrics.queued(&self.name, messages.iter().sum());
             }
-            self.metrics.queued(&self.name, messages);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -11,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// A label value that is known when the program is built, or the registry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,47 +88,41 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let seconds: fn() -> Histogram = || Histogram::new([0.005, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1200.0]);
-        let mut metrics = Self {
-            registry: Registry::with_prefix("sailhand"),
-            commands: Family::default(),
-            duration: Family::new_with_constructor(seconds),
-            retries: Family::default(),
-            duplicates: Counter::default(),
-            fenced_results: Counter::default(),
-            in_flight: Gauge::<i64, AtomicI64>::default(),
-            slots: Gauge::default(),
-            lease_waits: Counter::<u64, AtomicU64>::default(),
-            leases_lost: Counter::default(),
-            dead_letters: Family::default(),
-            dropped_dead_letters: Counter::default(),
-            rejected: Family::default(),
-            task_errors: Family::default(),
-            bus_errors: Family::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register("commands", "Commands ended, by verb and outcome", metrics.commands.clone());
-        registry.register("command_duration_seconds", "From receipt to settlement", metrics.duration.clone());
-        registry.register("retries", "Attempts that will be repeated", metrics.retries.clone());
-        registry.register("duplicates", "Deliveries of ended commands", metrics.duplicates.clone());
-        registry.register("fenced_results", "Results another worker published first", metrics.fenced_results.clone());
-        registry.register("commands_in_flight", "Commands being executed", metrics.in_flight.clone());
-        registry.register("slots", "Commands that this worker executes at the same time", metrics.slots.clone());
-        registry.register(
-            "lease_waits",
-            "Deliveries requeued because another command held the lease of the installation",
-            metrics.lease_waits.clone(),
-        );
-        registry.register("leases_lost", "Leases lost while a task ran", metrics.leases_lost.clone());
-        registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
-        registry.register(
-            "dropped_dead_letters",
-            "Rejected messages without a dead letter",
-            metrics.dropped_dead_letters.clone(),
-        );
-        registry.register("rejected_messages", "Messages rejected, by code", metrics.rejected.clone());
-        registry.register("task_errors", "Failures of tasks, by code", metrics.task_errors.clone());
-        registry.register("bus_errors", "Failures of the bus, by code", metrics.bus_errors.clone());
-        metrics
+        let durations = Family::new_with_constructor(seconds);
+        let mut registry = Registry::with_prefix("sailhand");
+        let to = &mut registry;
+        Self {
+            commands: register(to, "commands", "Commands ended, by verb and outcome", Family::default()),
+            duration: register(to, "command_duration_seconds", "From receipt to settlement", durations),
+            retries: register(to, "retries", "Attempts that will be repeated", Family::default()),
+            duplicates: register(to, "duplicates", "Deliveries of ended commands", Counter::default()),
+            fenced_results: register(
+                to,
+                "fenced_results",
+                "Results another worker published first",
+                Counter::default(),
+            ),
+            in_flight: register(to, "commands_in_flight", "Commands being executed", Gauge::default()),
+            slots: register(to, "slots", "Commands that this worker executes at the same time", Gauge::default()),
+            lease_waits: register(
+                to,
+                "lease_waits",
+                "Deliveries requeued because another command held the lease of the installation",
+                Counter::default(),
+            ),
+            leases_lost: register(to, "leases_lost", "Leases lost while a task ran", Counter::default()),
+            dead_letters: register(to, "dead_letters", "Dead letters written, by reason", Family::default()),
+            dropped_dead_letters: register(
+                to,
+                "dropped_dead_letters",
+                "Rejected messages without a dead letter",
+                Counter::default(),
+            ),
+            rejected: register(to, "rejected_messages", "Messages rejected, by code", Family::default()),
+            task_errors: register(to, "task_errors", "Failures of tasks, by code", Family::default()),
+            bus_errors: register(to, "bus_errors", "Failures of the bus, by code", Family::default()),
+            registry,
+        }
     }
 }
 
@@ -151,6 +144,12 @@ impl Metrics {
     pub fn renderer(self: Arc<Self>) -> Arc<dyn Fn() -> String + Send + Sync> {
         Arc::new(move || self.render())
     }
+}
+
+/// Adds a metric to a registry. Gives the metric.
+pub fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// A registry in the text format of `OpenMetrics`.

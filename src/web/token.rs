@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Keys {
         /// File or URL.
         from: String,
-        /// The operation that failed.
+        /// Why they cannot be read.
         reason: String,
     },
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use rcgen::ExtendedKeyUsagePurpose;
 use sailhand::bridge::proto::MeshNameRequest;
 use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
 use sailhand::config::{Meshery, MutualTls};
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::bridge::{BridgeEnv, PATIENCE, request};
+use crate::support::certificates::{authority, issue};
 use crate::support::eventually::eventually;
 use crate::support::worker::succeeded;
 
@@ -169,20 +170,6 @@ async fn one_model_for_each_version_is_registered_and_checked() {
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, rcgen::KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(authority: &CertifiedIssuer<'static, rcgen::KeyPair>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.extended_key_usages = vec![usage];
-    (params.signed_by(&pair, authority).unwrap().pem(), pair.serialize_pem())
-}
-
 #[tokio::test]
 async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority() {
     let (ours, other) = (authority(), authority());
@@ -192,7 +179,7 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
         std::fs::write(&path, text).unwrap();
         path
     };
-    let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth, "localhost");
     let test_env = BridgeEnv::new().await;
     let bridge = test_env
         .bridge(|bridge| {
@@ -216,8 +203,8 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
         answer.map(|answer| answer.into_inner().name).map_err(|status| status.to_string())
     };
     let client = ExtendedKeyUsagePurpose::ClientAuth;
-    assert_eq!(call(Some(issue(&ours, client.clone()))).await.unwrap(), "ISTIO");
-    assert!(call(Some(issue(&other, client))).await.is_err());
+    assert_eq!(call(Some(issue(&ours, client.clone(), "localhost"))).await.unwrap(), "ISTIO");
+    assert!(call(Some(issue(&other, client, "localhost"))).await.is_err());
     assert!(call(None).await.is_err());
     // Before: handshakes that do not go on took the connections of the plaintext listener too.
     let mut silent = Vec::new();

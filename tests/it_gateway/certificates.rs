@@ -2,40 +2,16 @@
 
 use std::path::Path;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
-};
+use rcgen::ExtendedKeyUsagePurpose;
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::gateway::{Gateway, PATIENCE, TOKEN, ping};
+use crate::support::certificates::{authority, issue};
 use crate::support::eventually::eventually;
 use crate::support::worker::WorkerEnv;
 
 const NAME: &str = "spiffe://cluster.local/ns/ci/sa/deployer";
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// Certificate and key in PEM.
-fn issue(
-    authority: &CertifiedIssuer<'static, KeyPair>,
-    usage: ExtendedKeyUsagePurpose,
-    name: &str,
-) -> (String, String) {
-    let pair = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    if !name.is_empty() {
-        params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
-    }
-    params.extended_key_usages = vec![usage];
-    (params.signed_by(&pair, authority).unwrap().pem(), pair.serialize_pem())
-}
 
 fn client(trusted: &str, identity: Option<&(String, String)>) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -52,7 +28,7 @@ fn client(trusted: &str, identity: Option<&(String, String)>) -> reqwest::Client
 async fn client_certificate_authenticates_its_principal_only() {
     let test_env = WorkerEnv::new().await;
     let (ours, other) = (authority(), authority());
-    let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth, "");
+    let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth, "localhost");
     let write = |folder: &Path, name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();

@@ -16,6 +16,7 @@
 pub mod accounts;
 pub mod api_proxy;
 pub mod bookinfo;
+pub mod certificates;
 pub mod charts;
 pub mod cluster_env;
 pub mod control_plane;

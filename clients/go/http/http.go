@@ -165,7 +165,10 @@ func (c *Client) stream(ctx context.Context, sent sailhand.Sent, last *string, y
 			}
 		}
 	}
-	return true, lines.Err()
+	if err := lines.Err(); err != nil || *last == "end" {
+		return true, err
+	}
+	return true, io.ErrUnexpectedEOF // resumed after a delay
 }
 
 func (c *Client) post(ctx context.Context, kind string, body []byte, into any) error {

@@ -96,6 +96,7 @@ export class HttpClient {
           last = id;
           yield JSON.parse(data) as CloudEvent;
         }
+        if (last !== "end") await sleep(REPEAT); // the stream ended early
       } catch (error) {
         await sleep(delayOf(error));
       }

@@ -40,13 +40,10 @@ export interface AddonApplyParams {
   wait?: string;
 }
 
-/** The addons. */
-export type AddonRemoveName = "prometheus" | "grafana" | "kiali" | "jaeger" | "zipkin" | "loki";
-
 /** Parameters of `addon.remove`. */
 export interface AddonRemoveParams {
   /** Which addon. */
-  addon: AddonRemoveName;
+  addon: AddonApplyName;
   /** Report what would go, write nothing. */
   dry_run?: boolean;
   /** Where it is. */
@@ -463,9 +460,6 @@ export interface MeshInstallParams {
   wait?: string;
 }
 
-/** How workloads are in the mesh. */
-export type MeshPrecheckMode = "sidecar" | "ambient";
-
 /** Parameters of `mesh.precheck`: those of `mesh.install` that say what is to be installed. */
 export interface MeshPrecheckParams {
   /** Values for single charts; they win over `values`. */
@@ -482,7 +476,7 @@ export interface MeshPrecheckParams {
   /** Where the images are, such as `mirror.example/istio`; the release's own place when absent. */
   hub?: string | null;
   /** Sidecars or ambient; as the profile says when absent. */
-  mode?: MeshPrecheckMode | null;
+  mode?: MeshInstallMode | null;
   /** Namespace of the control plane; created when it does not exist. */
   namespace?: string;
   /** Which components, and the values of the charts that go with them. */
@@ -869,13 +863,10 @@ export interface SampleDeployParams {
   wait?: string;
 }
 
-/** The sample applications. */
-export type SampleRemoveName = "bookinfo" | "httpbin" | "online-boutique";
-
 /** Parameters of `sample.remove`. */
 export interface SampleRemoveParams {
   /** Which application. */
-  application: SampleRemoveName;
+  application: SampleDeployName;
   /** Report what would go, write nothing. */
   dry_run?: boolean;
   /** Where it is; a namespace of the application's name when absent. */
@@ -1329,28 +1320,7 @@ export interface ResultData {
 }
 
 /** Report of `addon.apply` and `addon.remove`. */
-export interface AddonRemoveReport {
-  /** Which addon. */
-  addon: AddonRemoveName;
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** It answered its health call. False when it was not asked. */
-  healthy: boolean;
-  /** The load balancer's address, when it is exposed so and there is one yet. */
-  load_balancer?: string | null;
-  /** Where it is, or was. */
-  namespace: string;
-  /** The port at every node, when it is exposed so. */
-  node_port?: number | null;
-  /** Its objects. */
-  objects: ObjectReport[];
-  /** Where it is reached inside the cluster. */
-  url: string;
-  /** Its version. */
-  version: string;
-  /** Missing parts without which it shows nothing. */
-  warnings?: string[];
-}
+export type AddonRemoveReport = AddonApplyReport;
 
 /** Outcome of a request to cancel a command. */
 export type Cancelled = "requested" | "already" | "ended";
@@ -1444,16 +1414,7 @@ export interface ConfigApplyReport {
 }
 
 /** The report of a command about a set of objects, in the order of its writes. */
-export interface ConfigDeleteReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Every object that the command names or prunes; all but those of `omitted`. */
-  objects: ObjectReport[];
-  /** Lines left out because the report would not fit into a message: unchanged objects first. */
-  omitted?: number;
-  /** Reasons why the command may not have had the intended effect. */
-  warnings?: string[];
-}
+export type ConfigDeleteReport = ConfigApplyReport;
 
 /** Report of `config.watch-analyze`: of its last attempt. */
 export interface ConfigWatchAnalyzeReport {
@@ -1756,16 +1717,7 @@ export interface ConformanceRunReport {
 }
 
 /** The report of a command about a set of objects, in the order of its writes. */
-export interface ConnectionApplyReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Every object that the command names or prunes; all but those of `omitted`. */
-  objects: ObjectReport[];
-  /** Lines left out because the report would not fit into a message: unchanged objects first. */
-  omitted?: number;
-  /** Reasons why the command may not have had the intended effect. */
-  warnings?: string[];
-}
+export type ConnectionApplyReport = ConfigApplyReport;
 
 /** Why a rung was not reached, or what falsifies numbers. The words are part of the contract. */
 export type Cause = "no-answer" | "credential-refused" | "not-prometheus" | "agent-mode" | "stale" | "nothing-scrapes-istio" | "proxies-not-scraped" | "no-traffic" | "monitor-not-selected" | "targets-missing" | "targets-down" | "wrong-annotation" | "merging-off" | "ambient-without-waypoint" | "scraped-twice" | "several-clusters" | "telemetry-removes-metrics" | "buckets-dropped" | "partial-answer" | "pods-forbidden" | "network-policy" | "strict-mtls" | "store-intercepted" | "native-sidecars-not-seen" | "duplicate-samples" | "limit-exceeded" | "application-metrics-fail" | "window-too-short" | "other-store" | "several-replicas" | "relabeling-drops";
@@ -1873,16 +1825,7 @@ export interface ConnectionDiscoverReport {
 }
 
 /** The report of a command about a set of objects, in the order of its writes. */
-export interface ConnectionRemoveReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Every object that the command names or prunes; all but those of `omitted`. */
-  objects: ObjectReport[];
-  /** Lines left out because the report would not fit into a message: unchanged objects first. */
-  omitted?: number;
-  /** Reasons why the command may not have had the intended effect. */
-  warnings?: string[];
-}
+export type ConnectionRemoveReport = ConfigApplyReport;
 
 /** Report of `connection.watch`: of its last attempt. */
 export interface ConnectionWatchReport {
@@ -1913,16 +1856,13 @@ export interface DataSourceHealth {
   message: string;
 }
 
-/** The action on an object; in a dry run, the action that would be taken. */
-export type DashboardApplyAction = "created" | "configured" | "unchanged" | "recreated" | "skipped" | "pruned" | "deleted" | "absent" | "failed";
-
 /** Kind of an item in Grafana. */
 export type ItemKind = "folder" | "data-source" | "dashboard";
 
 /** One item in Grafana. */
 export interface ItemReport {
   /** The action. */
-  action: DashboardApplyAction;
+  action: AddonApplyAction;
   /** Its kind. */
   kind: ItemKind;
   /** Path below the Grafana's own URL; dashboards only. */
@@ -1959,27 +1899,7 @@ export interface DashboardApplyReport {
 }
 
 /** Report of `dashboard.apply` and `dashboard.remove`. */
-export interface DashboardRemoveReport {
-  /** How the dashboards are delivered; absent after a removal that found nothing. */
-  by?: By | null;
-  /** Answer of the data source's health check; absent where it was not asked or has none. */
-  data_source?: DataSourceHealth | null;
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** The Grafana, as messages name it. */
-  grafana: string;
-  /**
-   * Folder, data source and dashboards in Grafana; written by the API, by a sidecar or by the
-   * operator.
-   */
-  items: ItemReport[];
-  /** Kubernetes objects that carry them, and the record of what the API has written. */
-  objects: ObjectReport[];
-  /** Version of the Grafana, where it was asked. */
-  version?: string | null;
-  /** Reasons why the dashboards may show nothing. */
-  warnings?: string[];
-}
+export type DashboardRemoveReport = DashboardApplyReport;
 
 /** How much a finding matters. The same three words as in the analysis. */
 export type MeshInstallSeverity = "info" | "warning" | "error";
@@ -2173,44 +2093,10 @@ export interface MeshStatusReport {
 }
 
 /** Report of the verbs that write. */
-export interface MeshUninstallReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Findings of the checks. */
-  findings?: Finding[];
-  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
-  gate?: UpgradeGateReport | null;
-  /** Leftovers of Istio in the cluster, one line for each kind. */
-  leftovers?: string[];
-  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
-  moved?: string[];
-  /** The report of each component, in order. */
-  parts: PartReport[];
-  /** The revision it is about, `default` for the default one; empty for all of them. */
-  revision: string;
-  /** The requested version; absent for an uninstallation. */
-  version?: string | null;
-}
+export type MeshUninstallReport = MeshInstallReport;
 
 /** Report of the verbs that write. */
-export interface MeshUpgradeReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Findings of the checks. */
-  findings?: Finding[];
-  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
-  gate?: UpgradeGateReport | null;
-  /** Leftovers of Istio in the cluster, one line for each kind. */
-  leftovers?: string[];
-  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
-  moved?: string[];
-  /** The report of each component, in order. */
-  parts: PartReport[];
-  /** The revision it is about, `default` for the default one; empty for all of them. */
-  revision: string;
-  /** The requested version; absent for an uninstallation. */
-  version?: string | null;
-}
+export type MeshUpgradeReport = MeshInstallReport;
 
 /** One series. */
 export interface PromqlSeries {
@@ -2325,19 +2211,7 @@ export interface PolicyApplyReport {
 }
 
 /** Report of `policy.apply` and `policy.remove`. */
-export interface PolicyRemoveReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** The effect of the policy, in one sentence. */
-  holds: string;
-  /** The object. */
-  objects: ObjectReport[];
-  /**
-   * Clients that will be denied, and reasons why the policy may have no effect, as far as objects
-   * of the cluster show.
-   */
-  warnings?: string[];
-}
+export type PolicyRemoveReport = PolicyApplyReport;
 
 /** Where the application is reached, or why it is not. */
 export interface EntryReport {
@@ -2377,7 +2251,7 @@ export interface SampleDeployReport {
 /** Report of `sample.remove`. */
 export interface SampleRemoveReport {
   /** Which application. */
-  application: SampleRemoveName;
+  application: SampleDeployName;
   /** Nothing was written. */
   dry_run?: boolean;
   /** Where it was. */
@@ -2409,26 +2283,7 @@ export interface ScrapeApplyReport {
 }
 
 /** Report of `scrape.apply` and `scrape.remove`. */
-export interface ScrapeRemoveReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /**
-   * Scrape jobs as YAML, to be added to `scrape_configs` of a store without the Operator; then
-   * nothing was written.
-   */
-  jobs?: string | null;
-  /** The monitors. */
-  objects: ObjectReport[];
-  /**
-   * The object of the Prometheus Operator that selects the monitors, as `namespace/name`; absent
-   * for a store without the Operator, and after a removal.
-   */
-  prometheus?: string | null;
-  /** The store, as messages name it. */
-  store: string;
-  /** Reasons why the store may not scrape Istio. */
-  warnings?: string[];
-}
+export type ScrapeRemoveReport = ScrapeApplyReport;
 
 /** Report of `smi.install` and `smi.remove`. */
 export interface SmiInstallReport {
@@ -2443,16 +2298,7 @@ export interface SmiInstallReport {
 }
 
 /** Report of `smi.install` and `smi.remove`. */
-export interface SmiRemoveReport {
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** Namespace of the controller. */
-  namespace: string;
-  /** CRDs and objects of the controller. */
-  objects: ObjectReport[];
-  /** Version of SMI. */
-  smi_version: string;
-}
+export type SmiRemoveReport = SmiInstallReport;
 
 /** One window. */
 export interface Observation {
@@ -2527,20 +2373,7 @@ export interface TrafficApplyReport {
 }
 
 /** Report of `traffic.apply` and `traffic.clear`. */
-export interface TrafficClearReport {
-  /** API group and version of the objects; absent when the cluster serves none. */
-  api_version?: string | null;
-  /** Nothing was written. */
-  dry_run?: boolean;
-  /** How a gated change went. */
-  gate?: GateReport | null;
-  /** The objects. */
-  objects: ObjectReport[];
-  /** Rules and subsets of each service; empty after `traffic.clear`. */
-  services: ServiceReport[];
-  /** Reasons why the rules may have no effect. */
-  warnings?: string[];
-}
+export type TrafficClearReport = TrafficApplyReport;
 
 /** A server, and the fields in which it differs from before. */
 export interface Change {

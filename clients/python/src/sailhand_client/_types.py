@@ -42,15 +42,12 @@ AddonApplyParams = TypedDict(
     },
 )
 
-# The addons.
-AddonRemoveName = Literal["prometheus", "grafana", "kiali", "jaeger", "zipkin", "loki"]
-
 # Parameters of `addon.remove`.
 AddonRemoveParams = TypedDict(
     "AddonRemoveParams",
     {
         # Which addon.
-        "addon": "AddonRemoveName",
+        "addon": "AddonApplyName",
         # Report what would go, write nothing.
         "dry_run": "NotRequired[bool]",
         # Where it is.
@@ -469,9 +466,6 @@ MeshInstallParams = TypedDict(
     },
 )
 
-# How workloads are in the mesh.
-MeshPrecheckMode = Literal["sidecar", "ambient"]
-
 # Parameters of `mesh.precheck`: those of `mesh.install` that say what is to be installed.
 MeshPrecheckParams = TypedDict(
     "MeshPrecheckParams",
@@ -488,7 +482,7 @@ MeshPrecheckParams = TypedDict(
         # Where the images are, such as `mirror.example/istio`; the release's own place when absent.
         "hub": "NotRequired[str | None]",
         # Sidecars or ambient; as the profile says when absent.
-        "mode": "NotRequired[MeshPrecheckMode | None]",
+        "mode": "NotRequired[MeshInstallMode | None]",
         # Namespace of the control plane; created when it does not exist.
         "namespace": "NotRequired[str]",
         # Which components, and the values of the charts that go with them.
@@ -886,15 +880,12 @@ SampleDeployParams = TypedDict(
     },
 )
 
-# The sample applications.
-SampleRemoveName = Literal["bookinfo", "httpbin", "online-boutique"]
-
 # Parameters of `sample.remove`.
 SampleRemoveParams = TypedDict(
     "SampleRemoveParams",
     {
         # Which application.
-        "application": "SampleRemoveName",
+        "application": "SampleDeployName",
         # Report what would go, write nothing.
         "dry_run": "NotRequired[bool]",
         # Where it is; a namespace of the application's name when absent.
@@ -1387,31 +1378,7 @@ ResultData = TypedDict(
 )
 
 # Report of `addon.apply` and `addon.remove`.
-AddonRemoveReport = TypedDict(
-    "AddonRemoveReport",
-    {
-        # Which addon.
-        "addon": "AddonRemoveName",
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # It answered its health call. False when it was not asked.
-        "healthy": "bool",
-        # The load balancer's address, when it is exposed so and there is one yet.
-        "load_balancer": "NotRequired[str | None]",
-        # Where it is, or was.
-        "namespace": "str",
-        # The port at every node, when it is exposed so.
-        "node_port": "NotRequired[int | None]",
-        # Its objects.
-        "objects": "list[ObjectReport]",
-        # Where it is reached inside the cluster.
-        "url": "str",
-        # Its version.
-        "version": "str",
-        # Missing parts without which it shows nothing.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+AddonRemoveReport = AddonApplyReport
 
 # Outcome of a request to cancel a command.
 Cancelled = Literal["requested", "already", "ended"]
@@ -1522,19 +1489,7 @@ ConfigApplyReport = TypedDict(
 )
 
 # The report of a command about a set of objects, in the order of its writes.
-ConfigDeleteReport = TypedDict(
-    "ConfigDeleteReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Every object that the command names or prunes; all but those of `omitted`.
-        "objects": "list[ObjectReport]",
-        # Lines left out because the report would not fit into a message: unchanged objects first.
-        "omitted": "NotRequired[int]",
-        # Reasons why the command may not have had the intended effect.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+ConfigDeleteReport = ConfigApplyReport
 
 # Report of `config.watch-analyze`: of its last attempt.
 ConfigWatchAnalyzeReport = TypedDict(
@@ -1877,19 +1832,7 @@ ConformanceRunReport = TypedDict(
 )
 
 # The report of a command about a set of objects, in the order of its writes.
-ConnectionApplyReport = TypedDict(
-    "ConnectionApplyReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Every object that the command names or prunes; all but those of `omitted`.
-        "objects": "list[ObjectReport]",
-        # Lines left out because the report would not fit into a message: unchanged objects first.
-        "omitted": "NotRequired[int]",
-        # Reasons why the command may not have had the intended effect.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+ConnectionApplyReport = ConfigApplyReport
 
 # Why a rung was not reached, or what falsifies numbers. The words are part of the contract.
 Cause = Literal["no-answer", "credential-refused", "not-prometheus", "agent-mode", "stale", "nothing-scrapes-istio", "proxies-not-scraped", "no-traffic", "monitor-not-selected", "targets-missing", "targets-down", "wrong-annotation", "merging-off", "ambient-without-waypoint", "scraped-twice", "several-clusters", "telemetry-removes-metrics", "buckets-dropped", "partial-answer", "pods-forbidden", "network-policy", "strict-mtls", "store-intercepted", "native-sidecars-not-seen", "duplicate-samples", "limit-exceeded", "application-metrics-fail", "window-too-short", "other-store", "several-replicas", "relabeling-drops"]
@@ -2005,19 +1948,7 @@ ConnectionDiscoverReport = TypedDict(
 )
 
 # The report of a command about a set of objects, in the order of its writes.
-ConnectionRemoveReport = TypedDict(
-    "ConnectionRemoveReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Every object that the command names or prunes; all but those of `omitted`.
-        "objects": "list[ObjectReport]",
-        # Lines left out because the report would not fit into a message: unchanged objects first.
-        "omitted": "NotRequired[int]",
-        # Reasons why the command may not have had the intended effect.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+ConnectionRemoveReport = ConfigApplyReport
 
 # Report of `connection.watch`: of its last attempt.
 ConnectionWatchReport = TypedDict(
@@ -2054,9 +1985,6 @@ DataSourceHealth = TypedDict(
     },
 )
 
-# The action on an object; in a dry run, the action that would be taken.
-DashboardApplyAction = Literal["created", "configured", "unchanged", "recreated", "skipped", "pruned", "deleted", "absent", "failed"]
-
 # Kind of an item in Grafana.
 ItemKind = Literal["folder", "data-source", "dashboard"]
 
@@ -2065,7 +1993,7 @@ ItemReport = TypedDict(
     "ItemReport",
     {
         # The action.
-        "action": "DashboardApplyAction",
+        "action": "AddonApplyAction",
         # Its kind.
         "kind": "ItemKind",
         # Path below the Grafana's own URL; dashboards only.
@@ -2104,28 +2032,7 @@ DashboardApplyReport = TypedDict(
 )
 
 # Report of `dashboard.apply` and `dashboard.remove`.
-DashboardRemoveReport = TypedDict(
-    "DashboardRemoveReport",
-    {
-        # How the dashboards are delivered; absent after a removal that found nothing.
-        "by": "NotRequired[By | None]",
-        # Answer of the data source's health check; absent where it was not asked or has none.
-        "data_source": "NotRequired[DataSourceHealth | None]",
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # The Grafana, as messages name it.
-        "grafana": "str",
-        # Folder, data source and dashboards in Grafana; written by the API, by a sidecar or by the
-        # operator.
-        "items": "list[ItemReport]",
-        # Kubernetes objects that carry them, and the record of what the API has written.
-        "objects": "list[ObjectReport]",
-        # Version of the Grafana, where it was asked.
-        "version": "NotRequired[str | None]",
-        # Reasons why the dashboards may show nothing.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+DashboardRemoveReport = DashboardApplyReport
 
 # How much a finding matters. The same three words as in the analysis.
 MeshInstallSeverity = Literal["info", "warning", "error"]
@@ -2351,50 +2258,10 @@ MeshStatusReport = TypedDict(
 )
 
 # Report of the verbs that write.
-MeshUninstallReport = TypedDict(
-    "MeshUninstallReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Findings of the checks.
-        "findings": "NotRequired[list[Finding]]",
-        # How the health gate of `mesh.upgrade` judged the restarted workloads.
-        "gate": "NotRequired[UpgradeGateReport | None]",
-        # Leftovers of Istio in the cluster, one line for each kind.
-        "leftovers": "NotRequired[list[str]]",
-        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-        "moved": "NotRequired[list[str]]",
-        # The report of each component, in order.
-        "parts": "list[PartReport]",
-        # The revision it is about, `default` for the default one; empty for all of them.
-        "revision": "str",
-        # The requested version; absent for an uninstallation.
-        "version": "NotRequired[str | None]",
-    },
-)
+MeshUninstallReport = MeshInstallReport
 
 # Report of the verbs that write.
-MeshUpgradeReport = TypedDict(
-    "MeshUpgradeReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Findings of the checks.
-        "findings": "NotRequired[list[Finding]]",
-        # How the health gate of `mesh.upgrade` judged the restarted workloads.
-        "gate": "NotRequired[UpgradeGateReport | None]",
-        # Leftovers of Istio in the cluster, one line for each kind.
-        "leftovers": "NotRequired[list[str]]",
-        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-        "moved": "NotRequired[list[str]]",
-        # The report of each component, in order.
-        "parts": "list[PartReport]",
-        # The revision it is about, `default` for the default one; empty for all of them.
-        "revision": "str",
-        # The requested version; absent for an uninstallation.
-        "version": "NotRequired[str | None]",
-    },
-)
+MeshUpgradeReport = MeshInstallReport
 
 # One series.
 PromqlSeries = TypedDict(
@@ -2533,20 +2400,7 @@ PolicyApplyReport = TypedDict(
 )
 
 # Report of `policy.apply` and `policy.remove`.
-PolicyRemoveReport = TypedDict(
-    "PolicyRemoveReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # The effect of the policy, in one sentence.
-        "holds": "str",
-        # The object.
-        "objects": "list[ObjectReport]",
-        # Clients that will be denied, and reasons why the policy may have no effect, as far as
-        # objects of the cluster show.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+PolicyRemoveReport = PolicyApplyReport
 
 # Where the application is reached, or why it is not.
 EntryReport = TypedDict(
@@ -2592,7 +2446,7 @@ SampleRemoveReport = TypedDict(
     "SampleRemoveReport",
     {
         # Which application.
-        "application": "SampleRemoveName",
+        "application": "SampleDeployName",
         # Nothing was written.
         "dry_run": "NotRequired[bool]",
         # Where it was.
@@ -2624,25 +2478,7 @@ ScrapeApplyReport = TypedDict(
 )
 
 # Report of `scrape.apply` and `scrape.remove`.
-ScrapeRemoveReport = TypedDict(
-    "ScrapeRemoveReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Scrape jobs as YAML, to be added to `scrape_configs` of a store without the Operator; then
-        # nothing was written.
-        "jobs": "NotRequired[str | None]",
-        # The monitors.
-        "objects": "list[ObjectReport]",
-        # The object of the Prometheus Operator that selects the monitors, as `namespace/name`;
-        # absent for a store without the Operator, and after a removal.
-        "prometheus": "NotRequired[str | None]",
-        # The store, as messages name it.
-        "store": "str",
-        # Reasons why the store may not scrape Istio.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+ScrapeRemoveReport = ScrapeApplyReport
 
 # Report of `smi.install` and `smi.remove`.
 SmiInstallReport = TypedDict(
@@ -2660,19 +2496,7 @@ SmiInstallReport = TypedDict(
 )
 
 # Report of `smi.install` and `smi.remove`.
-SmiRemoveReport = TypedDict(
-    "SmiRemoveReport",
-    {
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # Namespace of the controller.
-        "namespace": "str",
-        # CRDs and objects of the controller.
-        "objects": "list[ObjectReport]",
-        # Version of SMI.
-        "smi_version": "str",
-    },
-)
+SmiRemoveReport = SmiInstallReport
 
 # One window.
 Observation = TypedDict(
@@ -2762,23 +2586,7 @@ TrafficApplyReport = TypedDict(
 )
 
 # Report of `traffic.apply` and `traffic.clear`.
-TrafficClearReport = TypedDict(
-    "TrafficClearReport",
-    {
-        # API group and version of the objects; absent when the cluster serves none.
-        "api_version": "NotRequired[str | None]",
-        # Nothing was written.
-        "dry_run": "NotRequired[bool]",
-        # How a gated change went.
-        "gate": "NotRequired[GateReport | None]",
-        # The objects.
-        "objects": "list[ObjectReport]",
-        # Rules and subsets of each service; empty after `traffic.clear`.
-        "services": "list[ServiceReport]",
-        # Reasons why the rules may have no effect.
-        "warnings": "NotRequired[list[str]]",
-    },
-)
+TrafficClearReport = TrafficApplyReport
 
 # A server, and the fields in which it differs from before.
 Change = TypedDict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import time
@@ -17,6 +18,8 @@ from ._types import ResultData
 LONGEST_WAIT = 50.0
 #: Delay before a repetition if the gateway does not ask for one, seconds.
 REPEAT = 1.0
+#: Errors of a connection that fails or ends within a response.
+LOST = (OSError, http.client.HTTPException)
 
 
 class GatewayError(Exception):
@@ -55,13 +58,13 @@ class HttpClient:
     def send(self, command: Command, timeout: float = 60.0) -> Sent:
         """Sends a command. Repeats while the gateway is not ready, which is safe, for at most `timeout` seconds."""
         body = json.dumps(command.event()).encode()
-        return _sent(self._repeat("POST", "/v1/events", "application/cloudevents+json", body, timeout))
+        return _sent(self._post("application/cloudevents+json", body, timeout))
 
     def send_all(self, commands: Iterable[Command], timeout: float = 60.0) -> list[Sent]:
         """Sends at most 500 commands in one request: all are valid, or none is sent."""
         body = json.dumps([command.event() for command in commands]).encode()
         kind = "application/cloudevents-batch+json"
-        return [_sent(one) for one in self._repeat("POST", "/v1/events", kind, body, timeout)["commands"]]
+        return [_sent(one) for one in self._post(kind, body, timeout)["commands"]]
 
     def state(self, sent: Sent, wait: float = 0.0) -> dict[str, Any]:
         """State of a command: `pending`, `running` or `ended`. Waits at most so many seconds for its end."""
@@ -79,7 +82,7 @@ class HttpClient:
                 if state["state"] == "ended":
                     return state["result"]
                 delay = 0.0
-            except (GatewayError, OSError) as error:
+            except (GatewayError, *LOST) as error:
                 delay = _delay(error)
             if time.monotonic() + delay >= end:
                 raise TimeoutError(f"command {sent.key} on {sent.target} has no result after {timeout} s")
@@ -88,22 +91,26 @@ class HttpClient:
     def events(self, sent: Sent) -> Iterator[dict[str, Any]]:
         """The events of a command from its start, then its result, as CloudEvents. Resumes a lost connection."""
         last = ""
-        while last != "end":
+        while True:
+            delay = REPEAT
             try:
                 headers = {"Last-Event-ID": last} if last else {}
                 with self._open("GET", f"{_path(sent)}/events", headers=headers, timeout=60.0) as response:
                     for last, data in _read(response):
                         yield json.loads(data)
-            except (GatewayError, OSError) as error:
-                time.sleep(_delay(error))
+            except (GatewayError, *LOST) as error:
+                delay = _delay(error)
+            if last == "end":
+                return
+            time.sleep(delay)
 
-    def _repeat(self, method: str, path: str, kind: str, body: bytes, timeout: float) -> Any:
+    def _post(self, kind: str, body: bytes, timeout: float) -> Any:
         end = time.monotonic() + timeout
         while True:
             try:
-                with self._open(method, path, {"Content-Type": kind}, body, timeout=30.0) as response:
+                with self._open("POST", "/v1/events", {"Content-Type": kind}, body, timeout=30.0) as response:
                     return json.load(response)
-            except (GatewayError, OSError) as error:
+            except (GatewayError, *LOST) as error:
                 delay = _delay(error)
                 if time.monotonic() + delay >= end:
                     raise
