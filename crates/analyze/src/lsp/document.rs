@@ -209,10 +209,6 @@ fn check(now: &mut [Part], before: &[Part], workspace: &mut Workspace, context: 
         }
     }
     for (part, (_, errors)) in now.iter_mut().zip(&read) {
-        for error in errors {
-            if let Error::Unreadable { place, template: false, .. } = error {
-                part.problems.push(unreadable(error, place.line));
-            }
-        }
+        part.problems.extend(errors.iter().filter_map(unreadable).map(|(_, problem)| problem));
     }
 }

@@ -126,26 +126,29 @@ fn problems(sources: &Sources, findings: &[Finding], reading: &Reading) -> BTree
         }
     }
     for error in &reading.errors {
-        let Error::Unreadable { place, template: false, .. } = error else { continue };
-        let text = (0..).map_while(|file| sources.get(file)).find(|source| source.name == place.file);
-        add(&place.file, text.map_or("", |source| &source.text), unreadable(error, place.line));
+        let Some((file, problem)) = unreadable(error) else { continue };
+        let text = (0..).map_while(|number| sources.get(number)).find(|source| source.name == file);
+        add(file, text.map_or("", |source| &source.text), problem);
     }
     all
 }
 
-/// The problem of a text that cannot be parsed.
-pub fn unreadable(error: &Error, line: usize) -> Problem {
-    Problem {
-        line: line.saturating_sub(1),
+/// File and problem of a text that cannot be parsed. None for other errors, and for what looks like a template.
+pub fn unreadable(error: &Error) -> Option<(&str, Problem)> {
+    let Error::Unreadable { place, reason, template: false } = error else { return None };
+    let problem = Problem {
+        line: place.line.saturating_sub(1),
         column: 0,
         length: 0,
         severity: 1,
         code: error.code().as_str(),
         href: None,
-        message: error.to_string(),
+        // The editor shows the place.
+        message: reason.clone(),
         edits: Vec::new(),
         about_others: None,
-    }
+    };
+    Some((&place.file, problem))
 }
 
 /// The problem of a finding that has a place. Its edits are left out unless they are requested.
