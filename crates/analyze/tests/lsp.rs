@@ -241,6 +241,28 @@ fn unknown_methods_and_invalid_messages_do_not_end_the_server() {
     editor.diagnostics("a.yaml");
 }
 
+/// Before: it kept the findings of the text before, at wrong places, and said nothing.
+#[test]
+fn document_that_becomes_too_long_counts_as_it_is_on_disk() {
+    let mut editor = Editor::new(&[("service.yaml", SERVICE), ("route.yaml", ROUTE)], &[]);
+    editor.open("route.yaml", &ROUTE.replace("cart}}]", "cxrt}}]"));
+    editor.eventually("route.yaml", &["IST0101 8"]);
+    editor.change("route.yaml", 0, (0, 0), &"# long\n".repeat((8 << 20) / 7 + 1));
+    let text = loop {
+        if let Message::Notification(Notification { method, params }) = editor.next()
+            && method == "window/showMessage"
+        {
+            break params["message"].as_str().unwrap().to_owned();
+        }
+    };
+    assert!(text.ends_with("longer than 8 MiB; reopen a shorter one"), "{text}");
+    assert_eq!(codes(&editor.diagnostics("route.yaml")), [""; 0]);
+    editor.change("route.yaml", 0, (0, 1), "x");
+    editor.notify("textDocument/didSave", json!({"textDocument": {"uri": editor.uri("route.yaml")}}));
+    editor.open("service.yaml", &SERVICE.replace("name: cart", "name: basket"));
+    editor.eventually("route.yaml", &["IST0101 8"]);
+}
+
 /// Keystrokes in a workspace of 2,000 objects; the 99th percentile has to be at most 20 ms in a release build.
 #[test]
 fn findings_come_within_milliseconds_in_a_large_workspace() {
