@@ -175,6 +175,27 @@ fn findings_follow_the_typed_text() {
     assert_eq!(codes(&editor.diagnostics("route.yaml")), [""; 0]);
 }
 
+/// Before: after the file was opened, its findings were deleted under the URI that the server writes for it, which is
+/// that of the same file.
+#[test]
+fn uri_may_be_encoded_in_another_way_than_the_server_does() {
+    let mut editor = Editor::new(&[("service.yaml", SERVICE), ("a+b.yaml", &ROUTE.replace("cart}}]", "cxrt}}]"))], &[]);
+    editor.eventually("a+b.yaml", &["IST0101 8"]);
+    editor.open("a%2Bb.yaml", &ROUTE.replace("cart}}]", "cyrt}}]"));
+    editor.eventually("a%2Bb.yaml", &["IST0101 8"]);
+    let (opened, closed) = (editor.uri("a%2Bb.yaml"), editor.uri("a+b.yaml"));
+    for _full_analysis in 0..2 {
+        loop {
+            let Message::Notification(Notification { params, .. }) = editor.next() else { continue };
+            assert_ne!(params["uri"], closed, "{params}");
+            if params["uri"] == opened {
+                break;
+            }
+        }
+        editor.notify("textDocument/didSave", json!({"textDocument": {"uri": opened}}));
+    }
+}
+
 #[test]
 fn unsaved_service_counts_for_files_that_are_not_open() {
     let mut editor = Editor::new(&[("service.yaml", SERVICE), ("route.yaml", ROUTE)], &[]);

@@ -132,8 +132,8 @@ struct Server<'a> {
     workspace: Option<Workspace>,
     /// Files that the last full analysis read as manifests.
     manifests: BTreeSet<PathBuf>,
-    /// URIs with findings at the editor that are not open.
-    published: BTreeSet<String>,
+    /// Files with findings at the editor that are not open.
+    published: BTreeSet<PathBuf>,
     /// The last warning that was shown.
     warning: Option<String>,
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
@@ -245,9 +245,12 @@ impl<'a> Server<'a> {
                     let uri = it.uri;
                     return self.warn(&format!("{uri} is not analyzed while you type: {MOST_OPEN} documents are open"));
                 }
-                self.published.remove(&it.uri);
+                let path = path_of(&it.uri);
+                if let Some(path) = &path {
+                    self.published.remove(path);
+                }
                 let mut document = Document::new(it.uri.clone(), it.version, it.text);
-                let is_manifest = path_of(&it.uri).is_some_and(|path| self.manifests.contains(&path));
+                let is_manifest = path.is_some_and(|path| self.manifests.contains(&path));
                 document.begin(is_manifest, self.workspace.as_mut(), &self.context, &self.rules);
                 let diagnostics = document.diagnostics(self.encoding);
                 self.documents.insert(it.uri.clone(), document);
@@ -361,14 +364,11 @@ impl<'a> Server<'a> {
         });
         let mut now = BTreeSet::new();
         for (path, (text, problems)) in problems.into_iter().take(MOST_CLOSED) {
-            let uri = uri_of(&path);
-            self.publish(&uri, None, &document::diagnostics(&text, &problems, self.encoding))?;
-            now.insert(uri);
+            self.publish(&uri_of(&path), None, &document::diagnostics(&text, &problems, self.encoding))?;
+            now.insert(path);
         }
         for gone in self.published.difference(&now) {
-            if !self.documents.contains_key(gone) {
-                self.publish(gone, None, &[])?;
-            }
+            self.publish(&uri_of(gone), None, &[])?;
         }
         self.published = now;
         match warning {
