@@ -47,14 +47,16 @@ impl Document {
         self.version = version;
         for change in changes {
             match change.range {
-                None => self.text.clone_from(&change.text),
+                None => {
+                    self.text.clone_from(&change.text);
+                    self.lines = Lines::new(&self.text);
+                }
                 Some(range) => {
                     let start = self.lines.offset(&self.text, range.start, encoding);
                     let end = self.lines.offset(&self.text, range.end, encoding).max(start);
-                    self.text.replace_range(start..end, &change.text);
+                    self.lines.replace(&mut self.text, start..end, &change.text);
                 }
             }
-            self.lines = Lines::new(&self.text);
         }
     }
 
