@@ -1,5 +1,6 @@
 //! Renders the Helm charts of folders with their default values, by `helm template`: bounded in time and output.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,8 +19,13 @@ const MOST_CHARTS: usize = 100;
 /// Longest output of one chart, bytes.
 const MOST_OUTPUT: u64 = 32 << 20;
 
-/// Adds the rendered charts to the sources instead of their templates. A note says why a chart cannot be rendered.
-pub(crate) fn render(sources: &mut Sources) {
+/// Output of each chart, none if it cannot be rendered. `--fix` and `--diff` read the files repeatedly before they write
+/// them, and helm would render the same each time.
+pub(crate) type Charts = HashMap<PathBuf, Option<String>>;
+
+/// Adds the rendered charts to the sources instead of their templates, from `known` if they are there. A note says why a
+/// chart cannot be rendered.
+pub(crate) fn render(sources: &mut Sources, known: &mut Charts) {
     let charts: Vec<PathBuf> = sources.passed_over().iter().filter_map(chart).collect();
     let mut rendered: Vec<PathBuf> = Vec::new();
     for chart in charts.into_iter().take(MOST_CHARTS) {
@@ -27,12 +33,15 @@ pub(crate) fn render(sources: &mut Sources) {
         if rendered.iter().any(|above| chart.starts_with(above)) {
             continue;
         }
-        match output_of("helm", &chart, TIMEOUT) {
-            Ok(text) => {
-                sources.add_rendered(&chart, text);
-                rendered.push(chart);
-            }
-            Err(why) => output::note(format_args!("{} {}: {why}", styled(CHANGED, "not rendered:"), chart.display())),
+        let text = known.entry(chart.clone()).or_insert_with(|| {
+            let note = |why: &String| {
+                output::note(format_args!("{} {}: {why}", styled(CHANGED, "not rendered:"), chart.display()));
+            };
+            output_of("helm", &chart, TIMEOUT).inspect_err(note).ok()
+        });
+        if let Some(text) = text {
+            sources.add_rendered(&chart, text.clone());
+            rendered.push(chart);
         }
     }
 }
