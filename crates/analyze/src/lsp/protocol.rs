@@ -186,6 +186,10 @@ impl Encoding {
 
     /// The unit of a character of a line, both from 0; the end of the line for one behind it.
     pub fn unit(self, line: &str, character: usize) -> usize {
+        // JSON may be one line of megabytes with hundreds of findings.
+        if line.is_ascii() {
+            return character.min(line.len());
+        }
         line.chars().take(character).map(|c| self.width(c)).sum()
     }
 
@@ -247,7 +251,7 @@ impl Lines {
         let line = self.0.partition_point(|start| *start <= offset).saturating_sub(1);
         let start = self.0.get(line).copied().unwrap_or(0);
         let before = text.get(start..offset.min(text.len())).unwrap_or_default();
-        Position { line, character: before.chars().map(|c| encoding.width(c)).sum() }
+        Position { line, character: encoding.unit(before, usize::MAX) }
     }
 }
 
