@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sailhand_analysis::source::{self, Bounds, Error, Reading, Sources, files, split};
+use sailhand_analysis::source::{self, Bounds, Error, Limits, Reading, Sources, files, split};
 use sailhand_analysis::{Finding, Kind, Level, ObjectRef, Rule, Settings, Snapshot, editing, mesh, run_alternatives};
 use sailhand_base::error::Classify;
 
@@ -81,7 +81,9 @@ pub fn run(job: &Job, context: &Context, rules: &[&'static Rule]) -> Outcome {
     for path in &job.paths {
         files::read(path, &mut sources, &mut errors);
     }
-    let mut reading = source::read(&sources, one);
+    // A file is read before its length counts.
+    let limits = Limits { text_bytes: Some(BOUNDS.bytes), ..Limits::default() };
+    let mut reading = source::read_within(&sources, one, limits);
     if let Some(namespace) = &context.namespace {
         reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
     }
