@@ -58,21 +58,20 @@ impl Unit {
     /// Whether the files of the other unit are applied together with those of this one. Files above a folder belong to
     /// it: each chapter uses them.
     fn includes(&self, other: &Self) -> bool {
-        let is_above = |folder: &Path| matches!(other, Self::Plain(above) if folder.starts_with(above));
-        self == other
-            || match self {
-                Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => is_above(folder),
-                Self::Renamed(_) => false,
-            }
+        let is_below = |above: &Path| self.folder().is_some_and(|folder| folder.starts_with(above));
+        self == other || matches!(other, Self::Plain(above) if is_below(above))
     }
 
     /// The same for a kustomization.
     fn includes_build(&self, build: &str) -> bool {
+        self.folder().is_some_and(|folder| Path::new(build).starts_with(folder))
+    }
+
+    /// None for a unit that belongs to no folder.
+    fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => {
-                Path::new(build).starts_with(folder)
-            }
-            Self::Renamed(_) => false,
+            Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => Some(folder),
+            Self::Renamed(_) => None,
         }
     }
 }
