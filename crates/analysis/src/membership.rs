@@ -1,8 +1,8 @@
 //! Determines whether workloads are in the mesh: with a sidecar, in ambient mode, or not at all. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; in addition it supports revisions.
 
-pub use super::istio::membership::NamespaceMode;
 use super::istio::membership::DATAPLANE;
+pub use super::istio::membership::NamespaceMode;
 use super::istio::pod;
 use super::{Resource, View};
 
