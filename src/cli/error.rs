@@ -4,6 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sailhand_analyze::notes::some;
+
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
 use crate::{
@@ -177,7 +179,7 @@ pub enum Error {
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// Generated files that are out of date.
-    #[error("not as generated: {}", some(files))]
+    #[error("not as generated: {}", some(files.iter().map(String::as_str)))]
     SchemaDrift {
         /// Which.
         files: Vec<String>,
@@ -318,13 +320,6 @@ impl Classify for Error {
 /// Whether NATS answered and rejected the credentials. Its client has no error of its own for this in every case.
 fn is_rejected(error: &(dyn std::error::Error + Send + Sync)) -> bool {
     error.to_string().to_ascii_lowercase().contains("authorization violation")
-}
-
-/// The first of many.
-fn some(files: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = files[..files.len().min(SHOWN)].join(", ");
-    if files.len() > SHOWN { format!("{shown} and {} more", files.len() - SHOWN) } else { shown }
 }
 
 /// A remedy with the verb of the command.

@@ -211,10 +211,12 @@ fn details(observation: &Observation) -> Markup {
         Observed::Event(EventKind::ConformanceSpec(event)) => html! { (event.spec.title) },
         Observed::Event(EventKind::ConformanceSummary(event)) => html! { (plural(event.summary.counts.total, "case")) },
         Observed::Event(EventKind::Discovered(discovered)) => {
-            html! { (discovered.instances.len()) " servers discovered" }
+            html! { (plural(discovered.instances.len(), "server")) " discovered" }
         }
-        Observed::Event(EventKind::Changed(changed)) => html! { (changed.changes.len()) " servers changed" },
-        Observed::Event(EventKind::Lost(lost)) => html! { (lost.instances.len()) " servers lost" },
+        Observed::Event(EventKind::Changed(changed)) => {
+            html! { (plural(changed.changes.len(), "server")) " changed" }
+        }
+        Observed::Event(EventKind::Lost(lost)) => html! { (plural(lost.instances.len(), "server")) " lost" },
         Observed::Result(result) => html! { (page::badge(result.outcome.as_str())) },
         Observed::Unknown => html! { "an event of a newer version of the contract" },
     }

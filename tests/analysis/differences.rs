@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// Messages by (code, object). Codes of our own are left out by who compares.
-pub type Told = BTreeMap<(String, String), String>;
+/// Messages by (code, object). [`Comparison::add`] leaves out codes of our own.
+pub type Reported = BTreeMap<(String, String), String>;
 
 /// Differences that are meant.
 #[derive(Debug, Deserialize)]
@@ -52,8 +52,8 @@ impl Comparison {
         Self { place, reasons, used: BTreeSet::new(), agreed: 0, unexplained: Vec::new() }
     }
 
-    pub fn add(&mut self, name: &str, ours: &Told, theirs: &Told) {
-        let ours: Told = ours.iter().filter(|(key, _)| key.0.starts_with("IST")).map(clone).collect();
+    pub fn add(&mut self, name: &str, ours: &Reported, theirs: &Reported) {
+        let ours: Reported = ours.iter().filter(|(key, _)| key.0.starts_with("IST")).map(clone).collect();
         self.agreed += ours.keys().filter(|key| theirs.contains_key(*key)).count();
         for (only, told, other) in [("istio", theirs, &ours), ("sailhand", &ours, theirs)] {
             for ((code, object), message) in told.iter().filter(|(key, _)| !other.contains_key(*key)) {

@@ -16,7 +16,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use differences::{Comparison, Told};
+use differences::{Comparison, Reported};
 use sailhand::analysis::source::{self, Sources, files};
 use sailhand::analysis::{Settings, Snapshot, mesh, rules, run};
 use sailhand::clock::Clock;
@@ -25,10 +25,10 @@ use support::own_control_plane::ControlPlane;
 use support::{istio_crds, tools};
 use tempfile::TempDir;
 
-const WORLDS: u64 = 60;
+const SEEDS: u64 = 60;
 
 /// Findings for files; documents without a namespace have none, as in `istio-analyzers`.
-fn ours(paths: &[PathBuf]) -> Told {
+fn ours(paths: &[PathBuf]) -> Reported {
     let mut sources = Sources::default();
     let mut errors = Vec::new();
     for path in paths {
@@ -58,19 +58,19 @@ fn list(command: &mut Command) -> Vec<Value> {
     })
 }
 
-fn told(list: &[Value], object: &str) -> Told {
+fn reported(list: &[Value], object: &str) -> Reported {
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
     list.iter().map(|one| ((text(one, "code"), text(one, object)), text(one, "message"))).collect()
 }
 
-fn analyzers(paths: &[PathBuf]) -> Told {
+fn analyzers(paths: &[PathBuf]) -> Reported {
     let program = tools::program("istio-analyzers", "ISTIO_ANALYZERS_BIN");
-    told(&list(Command::new(program).args(paths)), "resource")
+    reported(&list(Command::new(program).args(paths)), "resource")
 }
 
-fn istioctl(arguments: &[&str], paths: &[PathBuf]) -> Told {
+fn istioctl(arguments: &[&str], paths: &[PathBuf]) -> Reported {
     let mut command = Command::new(tools::program("istioctl", "ISTIOCTL_BIN"));
-    told(&list(command.args(["analyze", "-A", "-o", "json"]).args(arguments).args(paths)), "origin")
+    reported(&list(command.args(["analyze", "-A", "-o", "json"]).args(arguments).args(paths)), "origin")
 }
 
 fn write(dir: &TempDir, name: &str, objects: &[Value]) -> PathBuf {
@@ -83,9 +83,9 @@ fn write(dir: &TempDir, name: &str, objects: &[Value]) -> PathBuf {
 fn generated_objects_match_istio() {
     let dir = TempDir::new().unwrap();
     let mut comparison = Comparison::of("generated");
-    for seed in 0..WORLDS {
-        let path = [write(&dir, &format!("world-{seed}.yaml"), &random_objects::objects(seed))];
-        comparison.add(&format!("world {seed}"), &ours(&path), &analyzers(&path));
+    for seed in 0..SEEDS {
+        let path = [write(&dir, &format!("seed-{seed}.yaml"), &random_objects::objects(seed))];
+        comparison.add(&format!("seed {seed}"), &ours(&path), &analyzers(&path));
     }
     for (seed, objects, mistakes) in [(1, 1_000, 5), (2, 1_000, 30), (3, 300, 60)] {
         let path = [write(&dir, &format!("corpus-{seed}.yaml"), &corpus::objects(objects, seed, mistakes))];
@@ -171,6 +171,6 @@ async fn a_cluster_is_judged_as_istioctl_judges_it() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
     command.args(["analyze", "-A", "--fail-on", "never", "-o", "json", "--kubeconfig", &kubeconfig]);
     let mut comparison = Comparison::of("live");
-    comparison.add("cluster", &told(&list(&mut command), "resource"), &theirs);
+    comparison.add("cluster", &reported(&list(&mut command), "resource"), &theirs);
     comparison.judge();
 }

@@ -20,13 +20,13 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::process::Command;
 
-struct BusEnv {
+struct AccountsEnv {
     worker: NatsBus,
     server: NatsServer,
     dir: TempDir,
 }
 
-impl BusEnv {
+impl AccountsEnv {
     async fn new() -> Self {
         let server = accounts::server().await;
         let dir = TempDir::new().unwrap();
@@ -92,8 +92,8 @@ async fn login(server: &NatsServer, dir: &TempDir, user: &str) -> NatsBus {
     NatsBus::new(connection, Subjects::new("istio"))
 }
 
-async fn four_letters() -> BusEnv {
-    let test_env = BusEnv::new().await;
+async fn four_letters() -> AccountsEnv {
+    let test_env = AccountsEnv::new().await;
     for (target, reason, code) in [
         ("dev", DeadReason::Exhausted, "SH3001"),
         ("dev", DeadReason::Rejected, "SH1005"),
@@ -165,7 +165,7 @@ async fn filtered_dead_letters_are_replayed_and_a_dry_run_sends_nothing() {
 }
 
 #[tokio::test]
-async fn purge_requires_confirmation_and_deletes_the_listed_objects() {
+async fn purge_requires_confirmation_and_deletes_the_listed_dead_letters() {
     let test_env = four_letters().await;
     let unasked = test_env.run_as("operator", &["dlq", "purge", "--target", "dev"]).await;
     assert_eq!(unasked.status.code(), Some(2), "nobody can be asked");
@@ -184,7 +184,7 @@ async fn purge_requires_confirmation_and_deletes_the_listed_objects() {
 
 #[tokio::test]
 async fn a_target_is_paused_and_resumed_and_everybody_sees_it() {
-    let test_env = BusEnv::new().await;
+    let test_env = AccountsEnv::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
     test_env.worker.follow_control(stop.clone()).await.unwrap();
     test_env.letter("prod", DeadReason::Exhausted, "SH3001").await;
@@ -215,7 +215,7 @@ async fn a_target_is_paused_and_resumed_and_everybody_sees_it() {
 
 #[tokio::test]
 async fn only_operators_cancel_and_read_state() {
-    let test_env = BusEnv::new().await;
+    let test_env = AccountsEnv::new().await;
     let key = test_env.run(&["submit", "ping", "-t", "dev"]).await;
     assert!(test_env.run(&["get", key.trim()]).await.contains("queued"));
     for (id, code, told) in [(key.trim(), 0, "Cancellation requested"), ("no-such-id", 8, "key or id no-such-id")] {

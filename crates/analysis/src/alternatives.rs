@@ -53,9 +53,14 @@ pub(super) fn run_objects(snapshot: &Snapshot, rules: &[&'static Rule], threads:
     findings
 }
 
-/// The rules that a finding which depends on other objects is of.
+/// The rules of the findings that depend on other objects.
 pub(super) fn rules_about(findings: &[Finding], rules: &[&'static Rule]) -> Vec<&'static Rule> {
-    let codes: BTreeSet<&str> = findings.iter().filter(|it| depends_on_others(it.code)).map(|it| it.code.id).collect();
+    let codes = findings.iter().filter(|it| depends_on_others(it.code)).map(|it| it.code.id).collect();
+    with_codes(&codes, rules)
+}
+
+/// The rules that report one of these codes.
+pub(super) fn with_codes(codes: &BTreeSet<&str>, rules: &[&'static Rule]) -> Vec<&'static Rule> {
     rules.iter().filter(|rule| rule.codes.iter().any(|code| codes.contains(code.id))).copied().collect()
 }
 
@@ -96,9 +101,7 @@ fn retain_of_repeated(
     }
     let mut holds: HashSet<String> = HashSet::new();
     for (object, codes) in codes.iter().take(MOST_OBJECTS) {
-        let of_codes = |rule: &&&'static Rule| rule.codes.iter().any(|code| codes.contains(code.id));
-        let rules: Vec<&'static Rule> = rules.iter().filter(of_codes).copied().collect();
-        let found = run(&snapshot.with_alternatives(round, Some(object)), &rules, threads);
+        let found = run(&snapshot.with_alternatives(round, Some(object)), &with_codes(codes, rules), threads);
         holds.extend(found.into_iter().filter(|it| it.object == *object).map(|finding| finding.fingerprint));
     }
     findings.retain(|it| !is_asked(&it) || holds.contains(&it.fingerprint));

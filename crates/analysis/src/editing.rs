@@ -2,6 +2,7 @@
 //! alone, so that an editor has findings after each keystroke. What a change means for other objects shows a full run.
 //! Pure.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::alternatives::depends_on_others;
@@ -16,12 +17,13 @@ pub fn key(resource: &Resource) -> ObjectRef {
 
 /// Removes the objects of a document and adds those that it has now.
 pub fn exchange(snapshot: &mut Snapshot, old: &[ObjectRef], new: &[Arc<Resource>]) {
-    let has = |object: &ObjectRef| new.iter().any(|it| key(it) == *object);
-    for object in old.iter().filter(|object| !has(object)) {
+    let keys: Vec<ObjectRef> = new.iter().map(|object| key(object)).collect();
+    let known: HashSet<&ObjectRef> = keys.iter().collect();
+    for object in old.iter().filter(|object| !known.contains(object)) {
         snapshot.upsert(object, None, &mut |_| {});
     }
-    for object in new {
-        snapshot.upsert(&key(object), Some(object), &mut |_| {});
+    for (key, object) in keys.iter().zip(new) {
+        snapshot.upsert(key, Some(object), &mut |_| {});
     }
 }
 
@@ -48,7 +50,8 @@ pub fn run_about(snapshot: &Snapshot, rules: &[&'static Rule], objects: &[Arc<Re
         }
     }
     let mut found = findings.into_vec();
-    found.retain(|finding| objects.iter().any(|it| it.origin == finding.origin && it.kind == finding.object.kind));
+    let places: HashSet<_> = objects.iter().map(|it| (it.origin, it.kind)).collect();
+    found.retain(|finding| places.contains(&(finding.origin, finding.object.kind)));
     placeholder::drop_findings(snapshot, &mut found);
     settle(&mut found);
     found

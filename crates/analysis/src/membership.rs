@@ -1,6 +1,7 @@
 //! Determines whether workloads are in the mesh: with a sidecar, in ambient mode, or not at all. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; in addition it supports revisions.
 
+use super::istio::membership::DATAPLANE;
 pub use super::istio::membership::NamespaceMode;
 use super::istio::pod;
 use super::{Resource, View};
@@ -70,7 +71,7 @@ impl<'a> View<'a> {
         if has_sidecar(workload) || own_injection(workload) == Some("true") {
             return false;
         }
-        match workload.pod_labels()["istio.io/dataplane-mode"].as_str() {
+        match workload.pod_labels()[DATAPLANE].as_str() {
             Some(mode) => mode == "ambient",
             None => self.mode_of(workload).is_ambient(),
         }

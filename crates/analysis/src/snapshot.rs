@@ -381,8 +381,8 @@ fn is_alike(a: &Resource, b: &Resource) -> bool {
     a.root == b.root && a.api_version == b.api_version && a.origin == b.origin
 }
 
-/// Whether findings about an object are dropped: no text has it, or it is one of Kubernetes' own, which no client but
-/// their distribution changes.
+/// Whether findings about an object are dropped: no text has it, or it is one of Kubernetes' own, which only the
+/// distribution changes.
 pub(super) fn is_out_of_scope(resource: &Resource) -> bool {
     let namespace = if resource.kind == Kind::Namespace { &resource.name } else { &resource.namespace };
     let group = resource.kind.group();

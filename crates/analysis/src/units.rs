@@ -1,5 +1,5 @@
 //! Folders of one tree that are not applied together: chapters of a tutorial, samples, stages. Where files below a
-//! folder define one object differently, the folder is no single cluster. The largest folders below it that do not are
+//! folder define one object differently, the folder is not a single cluster. The largest folders below it that do not are
 //! its units. A finding that depends on other objects has to hold with the files of its unit alone: two Gateways of two
 //! samples do not conflict, and objects without a namespace are missing only if their unit shows it. Pure.
 
@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::alternatives::depends_on_others;
+use super::alternatives::{depends_on_others, with_codes};
 use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, run};
 
 /// Maximum number of units that are analyzed by themselves. Findings in further ones that depend on other objects are dropped.
@@ -46,7 +46,7 @@ impl Layout {
 enum Unit {
     /// All files below a folder.
     Folder(PathBuf),
-    /// The files directly in a folder that is no single cluster, but for the alternatives.
+    /// The files directly in a folder that is not a single cluster, without the alternatives.
     Plain(PathBuf),
     /// A file that defines an object differently than another file of its folder.
     Alternative(PathBuf, u32),
@@ -58,21 +58,20 @@ impl Unit {
     /// Whether the files of the other unit are applied together with those of this one. Files above a folder belong to
     /// it: each chapter uses them.
     fn includes(&self, other: &Self) -> bool {
-        let is_above = |folder: &Path| matches!(other, Self::Plain(above) if folder.starts_with(above));
-        self == other
-            || match self {
-                Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => is_above(folder),
-                Self::Renamed(_) => false,
-            }
+        let is_below = |above: &Path| self.folder().is_some_and(|folder| folder.starts_with(above));
+        self == other || matches!(other, Self::Plain(above) if is_below(above))
     }
 
     /// The same for a kustomization.
     fn includes_build(&self, build: &str) -> bool {
+        self.folder().is_some_and(|folder| Path::new(build).starts_with(folder))
+    }
+
+    /// None for a unit that belongs to no folder.
+    fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => {
-                Path::new(build).starts_with(folder)
-            }
-            Self::Renamed(_) => false,
+            Self::Folder(folder) | Self::Plain(folder) | Self::Alternative(folder, _) => Some(folder),
+            Self::Renamed(_) => None,
         }
     }
 }
@@ -114,10 +113,8 @@ pub(super) fn retain_applied_together(
     }
     let mut holds: HashMap<(&'static str, ObjectRef, String), Finding> = HashMap::new();
     for ((unit, whole), codes) in codes.into_iter().take(MOST_UNITS) {
-        let of_codes = |rule: &&&'static Rule| rule.codes.iter().any(|code| codes.contains(code.id));
-        let rules: Vec<&'static Rule> = rules.iter().filter(of_codes).copied().collect();
         let alone = snapshot.with_some(|it| units.has(&unit, it), whole);
-        let found = run(&alone, &rules, threads).into_iter();
+        let found = run(&alone, &with_codes(&codes, rules), threads).into_iter();
         let own = found.filter(|it| asked(it).is_some_and(|(of, is_stated)| of == unit && is_stated == whole));
         holds.extend(own.map(|it| ((it.code.id, it.object.clone(), it.field.clone()), it)));
     }
@@ -127,7 +124,7 @@ pub(super) fn retain_applied_together(
         }
         let Some(alone) = holds.remove(&(it.code.id, it.object.clone(), it.field.clone())) else { return false };
         if alone.arguments != it.arguments {
-            // It lists other objects; those of other units are none of its business.
+            // Its message lists other objects; it must not list those of other units.
             *it = Finding { level: it.level.min(alone.level), ..alone };
         }
         true
@@ -241,9 +238,9 @@ mod tests {
         )
     }
 
-    fn map(value: &str) -> String {
+    fn service(port: &str) -> String {
         format!(
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: m, namespace: shop}}\nspec: {{ports: [{{name: http, port: {value}}}]}}\n"
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: m, namespace: shop}}\nspec: {{ports: [{{name: http, port: {port}}}]}}\n"
         )
     }
 
@@ -252,13 +249,13 @@ mod tests {
         let (one, two) = (gateway("one"), gateway("two"));
         let together = [("t/a/g.yaml", &*one), ("t/b/g.yaml", &*two)];
         assert_eq!(reported(&together).len(), 2, "nothing shows that the folders are not applied together");
-        let (a, b) = (one + &map("80"), two + &map("81"));
+        let (a, b) = (one + &service("80"), two + &service("81"));
         assert_eq!(reported(&[("t/a/g.yaml", &a), ("t/b/g.yaml", &b)]), [""; 0]);
     }
 
     #[test]
     fn conflict_within_one_sample_is_reported() {
-        let (one, two, three) = (gateway("one"), gateway("two") + &map("80"), gateway("three") + &map("81"));
+        let (one, two, three) = (gateway("one"), gateway("two") + &service("80"), gateway("three") + &service("81"));
         let found = reported(&[("t/a/x/g.yaml", &one), ("t/a/y/g.yaml", &two), ("t/b/g.yaml", &three)]);
         assert_eq!(
             found,
@@ -283,7 +280,7 @@ mod tests {
         };
         let (right, wrong) = (route("m"), route("mm"));
         let tree = |route: &str| {
-            reported(&[("t/mesh/v.yaml", route), ("t/dev/s.yaml", &map("80")), ("t/prod/s.yaml", &map("81"))])
+            reported(&[("t/mesh/v.yaml", route), ("t/dev/s.yaml", &service("80")), ("t/prod/s.yaml", &service("81"))])
         };
         assert_eq!(tree(&right), [""; 0]);
         assert_eq!(

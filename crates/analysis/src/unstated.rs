@@ -12,7 +12,7 @@ use super::{Finding, ObjectRef, Rule, Snapshot, run};
 
 /// Maximum number of namespaces that are tried, those with findings first, then those with the most objects.
 const MOST_NAMESPACES: usize = 8;
-/// Maximum number of objects with which alternatives are tried in each of them, all together.
+/// Maximum number of objects that the rounds with alternatives analyze in one namespace, all rounds together.
 const MOST_OBJECTS: usize = 50_000;
 /// Maximum number of findings about objects with alternatives that are tried with the alternatives of the others.
 const MOST_REPEATED: usize = 50;

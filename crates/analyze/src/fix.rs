@@ -59,6 +59,8 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
     for (name, text) in &texts {
         std::fs::write(name, text).map_err(|source| Error::local(format!("write {name}"), source))?;
     }
+    // A chart may use a file that was written. Those that cannot be rendered are not reported again.
+    analysis.charts.retain(|_, text| text.is_none());
     analysis.read_again([])?;
     let (changes, files) = (plural(count, "change"), plural(texts.len(), "file"));
     output::note(format_args!("{} {changes} in {files}", styled(GOOD, "fixed:")));

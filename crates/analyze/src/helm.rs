@@ -1,5 +1,6 @@
 //! Renders the Helm charts of folders with their default values, by `helm template`: bounded in time and output.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,8 +19,13 @@ const MOST_CHARTS: usize = 100;
 /// Longest output of one chart, bytes.
 const MOST_OUTPUT: u64 = 32 << 20;
 
-/// Adds the rendered charts to the sources instead of their templates. A note says why a chart cannot be rendered.
-pub(crate) fn render(sources: &mut Sources) {
+/// Output of each chart, none if it cannot be rendered. `--fix` and `--diff` read the files repeatedly before they write
+/// them, and helm would render the same each time.
+pub(crate) type Charts = HashMap<PathBuf, Option<String>>;
+
+/// Adds the rendered charts to the sources instead of their templates, from `known` if they are there. A note says why a
+/// chart cannot be rendered.
+pub(crate) fn render(sources: &mut Sources, known: &mut Charts) {
     let charts: Vec<PathBuf> = sources.passed_over().iter().filter_map(chart).collect();
     let mut rendered: Vec<PathBuf> = Vec::new();
     for chart in charts.into_iter().take(MOST_CHARTS) {
@@ -27,12 +33,15 @@ pub(crate) fn render(sources: &mut Sources) {
         if rendered.iter().any(|above| chart.starts_with(above)) {
             continue;
         }
-        match output_of("helm", &chart, TIMEOUT) {
-            Ok(text) => {
-                sources.add_rendered(&chart, text);
-                rendered.push(chart);
-            }
-            Err(why) => output::note(format_args!("{} {}: {why}", styled(CHANGED, "not rendered:"), chart.display())),
+        let text = known.entry(chart.clone()).or_insert_with(|| {
+            let note = |why: &String| {
+                output::note(format_args!("{} {}: {why}", styled(CHANGED, "not rendered:"), chart.display()));
+            };
+            output_of("helm", &chart, TIMEOUT).inspect_err(note).ok()
+        });
+        if let Some(text) = text {
+            sources.add_rendered(&chart, text.clone());
+            rendered.push(chart);
         }
     }
 }
@@ -54,15 +63,11 @@ fn output_of(program: &str, chart: &Path, timeout: Duration) -> Result<String, S
     };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let read = |from: &mut dyn Read| -> std::io::Result<String> {
-            let mut bytes = Vec::new();
-            from.take(MOST_OUTPUT + 1).read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let (mut out, mut errors) = (out, errors);
-        let text = read(&mut out);
+        // Both at once: helm waits while one of them is full.
+        let errors = thread::spawn(move || limited(errors));
+        let text = limited(out);
         // The receiver has gone after the timeout.
-        let _ = sender.send((text, read(&mut errors).unwrap_or_default()));
+        let _ = sender.send((text, errors.join().ok().and_then(Result::ok).unwrap_or_default()));
     });
     let Ok((text, errors)) = receiver.recv_timeout(timeout) else {
         // A process that has ended meanwhile cannot be killed.
@@ -70,14 +75,21 @@ fn output_of(program: &str, chart: &Path, timeout: Duration) -> Result<String, S
         let _ = child.wait();
         return Err(format!("{program} did not end within {} seconds", timeout.as_secs()));
     };
-    let text = text.map_err(|error| format!("cannot read the output of {program}: {error}"));
     if text.as_ref().is_ok_and(|text| text.len() as u64 > MOST_OUTPUT) {
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("{program} printed more than {} MiB", MOST_OUTPUT >> 20));
     }
     let status = child.wait().map_err(|error| format!("cannot wait for {program}: {error}"))?;
-    if status.success() { text } else { Err(format!("{program} failed: {}", last_line(&errors))) }
+    let text = text.map_err(|error| format!("cannot read the output of {program}: {error}"))?;
+    if status.success() { Ok(text) } else { Err(format!("{program} failed: {}", last_line(&errors))) }
+}
+
+/// At most one byte more than [`MOST_OUTPUT`]. Then the pipe is closed, which ends a program that writes more.
+fn limited(from: impl Read) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(MOST_OUTPUT + 1).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn last_line(text: &str) -> &str {
@@ -98,6 +110,17 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let text = output_of(program.to_str().unwrap(), Path::new("chart"), timeout);
         text.map_err(|error| error.replace(program.to_str().unwrap(), "helm"))
+    }
+
+    /// Before: helm waited for a full pipe of errors, or of output beyond the limit, until the time was over.
+    #[test]
+    fn long_output_is_read_and_too_long_output_is_an_error() {
+        let long = Duration::from_mins(1);
+        let warnings = output("yes warning | head -c 1000000 >&2; echo text", long);
+        assert_eq!(warnings.as_deref(), Ok("text\n"));
+        assert_eq!(output("yes | head -c 40000000", long).unwrap_err(), "helm printed more than 32 MiB");
+        let endless = output("exec yes", long);
+        assert_eq!(endless.unwrap_err(), "helm printed more than 32 MiB");
     }
 
     #[test]

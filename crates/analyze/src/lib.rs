@@ -1,5 +1,5 @@
-//! The command line of the analysis of files: options, input, formats, suppressions, exit codes, and the language server. `sailhand-analyze`
-//! consists of this alone; `sailhand analyze` adds clusters. Does not depend on tokio, TLS, NATS and kube.
+//! The command line of the analysis of files: options, input, formats, suppressions, exit codes, and the language server.
+//! `sailhand-analyze` consists of this alone; `sailhand analyze` adds clusters. Does not depend on tokio, TLS, NATS and kube.
 
 mod error;
 mod explain;
@@ -134,6 +134,7 @@ pub struct Analysis<'a> {
     suppressions: Suppressions,
     threads: NonZero<usize>,
     sources: Sources,
+    charts: helm::Charts,
     /// Objects of the files; the caller may add those of a cluster.
     pub reading: Reading,
 }
@@ -161,8 +162,9 @@ impl<'a> Analysis<'a> {
         let filter = Filter::new(&options.codes)?;
         let suppressions = suppressions(options)?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let (sources, reading) = read(options, threads, [])?;
-        Ok(Self { options, filter, suppressions, threads, sources, reading })
+        let mut charts = helm::Charts::new();
+        let (sources, reading) = read(options, threads, [], &mut charts)?;
+        Ok(Self { options, filter, suppressions, threads, sources, charts, reading })
     }
 
     /// The rules that the options select.
@@ -237,7 +239,7 @@ impl Analysis<'_> {
 
     /// Reads the files again, some with other texts than those on disk.
     fn read_again(&mut self, texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), Error> {
-        (self.sources, self.reading) = read(self.options, self.threads, texts)?;
+        (self.sources, self.reading) = read(self.options, self.threads, texts, &mut self.charts)?;
         Ok(())
     }
 }
@@ -330,6 +332,7 @@ fn read(
     options: &FileOptions,
     threads: NonZero<usize>,
     texts: impl IntoIterator<Item = (PathBuf, String)>,
+    charts: &mut helm::Charts,
 ) -> Result<(Sources, Reading), Error> {
     let mut sources = Sources::with_texts(texts);
     let mut errors = Vec::new();
@@ -343,7 +346,7 @@ fn read(
         }
     }
     if options.helm {
-        helm::render(&mut sources);
+        helm::render(&mut sources, charts);
     }
     if options.default_objects {
         sources.add("<default objects>", DEFAULT_OBJECTS.to_owned());

@@ -152,11 +152,10 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
     if objects.is_empty() {
         return;
     }
-    let verb = if objects.len() == 1 { "is" } else { "are" };
     output::note(format_args!(
-        "{} {} {verb} defined more than once; the last definition wins, as with `kubectl apply`:",
+        "{} {} defined more than once; the last definition wins, as with `kubectl apply`:",
         styled(CHANGED, "note:"),
-        plural(objects.len(), "object")
+        are(objects.len(), "object")
     ));
     for (object, origins) in objects.iter().take(SHOWN) {
         let place = |origin: &SourceSpan| {
@@ -184,7 +183,7 @@ fn quietly(text: String) {
 
 /// `1 object is`, `2 objects are`.
 fn are(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word} is") } else { format!("{count} {word}s are") }
+    format!("{} {}", plural(count, word), if count == 1 { "is" } else { "are" })
 }
 
 /// The first [`SHOWN`] names, and the number of the others.

@@ -166,9 +166,34 @@ fn findings_follow_the_typed_text() {
     assert_eq!(codes(&editor.diagnostics("route.yaml")), [""; 0]);
     // A syntax error, and back.
     editor.change("route.yaml", 5, (9, 10), "[[");
-    assert_eq!(codes(&editor.diagnostics("route.yaml")).len(), 1);
+    let found = editor.diagnostics("route.yaml");
+    assert_eq!(codes(&found).len(), 1);
+    // Before: it began with a name and a line of its own, which were those of no file.
+    let message = found[0]["message"].as_str().unwrap();
+    assert!(!message.contains("document:") && !message.contains("route.yaml"), "{message}");
     editor.change("route.yaml", 5, (9, 11), "[");
     assert_eq!(codes(&editor.diagnostics("route.yaml")), [""; 0]);
+}
+
+/// Before: after the file was opened, its findings were deleted under the URI that the server writes for it, which is
+/// that of the same file.
+#[test]
+fn uri_may_be_encoded_in_another_way_than_the_server_does() {
+    let mut editor = Editor::new(&[("service.yaml", SERVICE), ("a+b.yaml", &ROUTE.replace("cart}}]", "cxrt}}]"))], &[]);
+    editor.eventually("a+b.yaml", &["IST0101 8"]);
+    editor.open("a%2Bb.yaml", &ROUTE.replace("cart}}]", "cyrt}}]"));
+    editor.eventually("a%2Bb.yaml", &["IST0101 8"]);
+    let (opened, closed) = (editor.uri("a%2Bb.yaml"), editor.uri("a+b.yaml"));
+    for _full_analysis in 0..2 {
+        loop {
+            let Message::Notification(Notification { params, .. }) = editor.next() else { continue };
+            assert_ne!(params["uri"], closed, "{params}");
+            if params["uri"] == opened {
+                break;
+            }
+        }
+        editor.notify("textDocument/didSave", json!({"textDocument": {"uri": opened}}));
+    }
 }
 
 #[test]
@@ -235,6 +260,28 @@ fn unknown_methods_and_invalid_messages_do_not_end_the_server() {
     editor.open("a.yaml", ROUTE);
     editor.change("a.yaml", 99, (5, 9), "x");
     editor.diagnostics("a.yaml");
+}
+
+/// Before: it kept the findings of the text before, at wrong places, and said nothing.
+#[test]
+fn document_that_becomes_too_long_counts_as_it_is_on_disk() {
+    let mut editor = Editor::new(&[("service.yaml", SERVICE), ("route.yaml", ROUTE)], &[]);
+    editor.open("route.yaml", &ROUTE.replace("cart}}]", "cxrt}}]"));
+    editor.eventually("route.yaml", &["IST0101 8"]);
+    editor.change("route.yaml", 0, (0, 0), &"# long\n".repeat((8 << 20) / 7 + 1));
+    let text = loop {
+        if let Message::Notification(Notification { method, params }) = editor.next()
+            && method == "window/showMessage"
+        {
+            break params["message"].as_str().unwrap().to_owned();
+        }
+    };
+    assert!(text.ends_with("longer than 8 MiB; reopen a shorter one"), "{text}");
+    assert_eq!(codes(&editor.diagnostics("route.yaml")), [""; 0]);
+    editor.change("route.yaml", 0, (0, 1), "x");
+    editor.notify("textDocument/didSave", json!({"textDocument": {"uri": editor.uri("route.yaml")}}));
+    editor.open("service.yaml", &SERVICE.replace("name: cart", "name: basket"));
+    editor.eventually("route.yaml", &["IST0101 8"]);
 }
 
 /// Keystrokes in a workspace of 2,000 objects; the 99th percentile has to be at most 20 ms in a release build.

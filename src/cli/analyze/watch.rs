@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::cluster::configuration::Live;
 use crate::prose::plural;
 
-/// Prints the kinds that could not be read.
+/// Maximum number of kinds that could not be read that are printed.
 const UNREAD: usize = 5;
 
-/// Prints a finding.
+/// What has happened to a finding.
 #[derive(Clone, Copy)]
-enum Told {
+enum Change {
     Found,
     Resolved,
 }
@@ -43,7 +43,7 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
     let started = Live::start(cluster, rules, Box::new(shows), Clock::system(), options.timeout).await;
     let mut live = started.map_err(Error::Cluster)?;
     for finding in live.findings() {
-        tell(finding, Told::Found, is_json)?;
+        print(finding, Change::Found, is_json)?;
     }
     let mut unread = Vec::new();
     loop {
@@ -66,28 +66,29 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
         };
         let Some(difference) = difference else { break };
         for finding in &difference.resolved {
-            tell(finding, Told::Resolved, is_json)?;
+            print(finding, Change::Resolved, is_json)?;
         }
         for finding in &difference.found {
-            tell(finding, Told::Found, is_json)?;
+            print(finding, Change::Found, is_json)?;
         }
     }
     let is_bad = live.findings().into_iter().any(|finding| options.files.fail_on.is_reached(finding));
     Ok(if is_bad { Exit::Failed } else { Exit::Success })
 }
 
-fn tell(finding: &Finding, told: Told, is_json: bool) -> Result<(), Error> {
+/// Prints a finding.
+fn print(finding: &Finding, change: Change, is_json: bool) -> Result<(), Error> {
     if is_json {
-        let event = match told {
-            Told::Found => "found",
-            Told::Resolved => "resolved",
+        let event = match change {
+            Change::Found => "found",
+            Change::Resolved => "resolved",
         };
         return output::whole(json!({"event": event, "finding": report::json::finding(finding, &Sources::default())}));
     }
-    let sign = match (told, finding.level) {
-        (Told::Resolved, _) => styled(GOOD, "-"),
-        (Told::Found, Level::Error) => styled(BAD, "+"),
-        (Told::Found, _) => styled(CHANGED, "+"),
+    let sign = match (change, finding.level) {
+        (Change::Resolved, _) => styled(GOOD, "-"),
+        (Change::Found, Level::Error) => styled(BAD, "+"),
+        (Change::Found, _) => styled(CHANGED, "+"),
     };
     let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
     let object = styled(STRONG, &finding.object);

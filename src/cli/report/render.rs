@@ -10,7 +10,7 @@ use crate::cli::table::{self, Table};
 use crate::prose;
 use crate::report::{Block, Cell, Change, CodeGroup, ObjectLine, Objects, Tone};
 
-/// Up to so many objects are named of those about which there is nothing to say but what was done.
+/// Maximum number of objects that are listed for each action, if the action is all that there is to report.
 pub(super) const NAMED: usize = 10;
 /// Lines of one text that are shown of those that differ.
 const LINES: usize = 20;
@@ -141,7 +141,7 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
     let _ = writeln!(text, "  {}", styled(QUIET, format_args!("{}{more}", objects.summary)));
 }
 
-/// Whether there is nothing to say about the object but what was done.
+/// Whether the action is all that there is to report about the object.
 const fn is_plain(object: &ObjectLine) -> bool {
     object.reason.is_empty() && object.problem.is_none() && object.changes.is_empty()
 }

@@ -71,7 +71,7 @@ pub struct Sources {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Source {
     /// Path as given by the user.
     pub name: String,
@@ -113,14 +113,7 @@ impl Sources {
 
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.push(Source {
-            name: name.into(),
-            text,
-            namespace: None,
-            is_built: false,
-            renamed_by: None,
-            is_patched: false,
-        })
+        self.push(Source { name: name.into(), text, ..Source::default() })
     }
 
     /// Adds the objects of a Helm chart, instead of its templates and those of the charts below it.
@@ -138,7 +131,7 @@ impl Sources {
 
     /// Adds a text whose objects builds have collected, so that findings have a place.
     fn add_built(&mut self, name: String, text: String) -> u32 {
-        self.push(Source { name, text, namespace: None, is_built: true, renamed_by: None, is_patched: false })
+        self.push(Source { name, text, is_built: true, ..Source::default() })
     }
 
     fn push(&mut self, source: Source) -> u32 {

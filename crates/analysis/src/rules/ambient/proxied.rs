@@ -1,6 +1,7 @@
 //! Checks for pods that are enrolled both with a sidecar and in ambient mode. Source: istio.io, ambient, "Add workloads
 //! to the mesh", "Pod selection logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
 
+use crate::istio::membership::DATAPLANE;
 use crate::membership::{has_sidecar, own_injection};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -87,7 +88,7 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     {
         return;
     }
-    let mode = workload.pod_labels()["istio.io/dataplane-mode"].as_str();
+    let mode = workload.pod_labels()[DATAPLANE].as_str();
     let redirected = workload.annotation("ambient.istio.io/redirection") == Some("enabled");
     let by = if has_proxy { "has a sidecar" } else { "requests a sidecar" };
     if mode == Some("ambient") || redirected {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::istio::membership::{INJECTION, REVISION};
 use crate::mesh::read_embedded;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
@@ -72,9 +73,9 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     for namespace in view.all(Kind::Namespace) {
-        let revision = namespace.label("istio.io/rev");
+        let revision = namespace.label(REVISION);
         let injector = match revision {
-            None if namespace.label("istio-injection") != Some("enabled") => continue,
+            None if namespace.label(INJECTION) != Some("enabled") => continue,
             None | Some("" | "default") => INJECTOR.to_owned(),
             Some(revision) => format!("{INJECTOR}-{revision}"),
         };

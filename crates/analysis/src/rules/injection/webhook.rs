@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::istio::membership::{INJECTION, REVISION};
 use crate::istio::selector;
 use crate::rules::support::{completeness, text};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
@@ -57,7 +58,6 @@ webhooks:
     also: &[],
 };
 
-const REVISION: &str = "istio.io/rev";
 /// Limit on the revisions that are compared; the work grows with their square. A cluster has far fewer.
 const MOST_REVISIONS: usize = 50;
 
@@ -124,7 +124,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
             all.iter().map(of).collect()
         }
     };
-    let namespaces = labels("istio-injection", ["enabled", "disabled"])(|webhook| &webhook["namespaceSelector"]);
+    let namespaces = labels(INJECTION, ["enabled", "disabled"])(|webhook| &webhook["namespaceSelector"]);
     let pods = labels("sidecar.istio.io/inject", ["true", "false"])(|webhook| &webhook["objectSelector"]);
     // Groups webhooks by their overlap, so that each is reported once.
     let mut overlaps: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! Checks for namespaces whose revision has no injector, and for injectors that fail open. Source: istio.io, canary
 //! upgrades; common injection problems.
 
+use crate::istio::membership::DATAPLANE;
 use crate::istio::selector::selects_namespace;
 use crate::membership::namespace_mode;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
@@ -101,7 +102,7 @@ fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Value)> 
 
 fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
     let mode = namespace_mode(namespace);
-    if !mode.injects() || namespace.label("istio.io/dataplane-mode").is_some() {
+    if !mode.injects() || namespace.label(DATAPLANE).is_some() {
         return;
     }
     let mut known = view
