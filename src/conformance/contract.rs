@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::Error;
+use super::error::FORWARD;
 use super::traffic::{Answer, Request, TrafficDriver};
 use crate::clock::Clock;
 
@@ -128,11 +129,10 @@ impl<W: Workloads> TrafficDriver for Contract<W> {
         let _turn = turn.lock().await;
         let receivers = self.workloads.endpoints(namespace).await?;
         let sender = self.workloads.endpoints(&request.namespace).await?;
-        let sender = sender.into_iter().find(|one| one.workload == request.from).ok_or_else(|| Error::Exec {
-            operation: super::error::FORWARD,
-            pod: format!("{}/{}", request.namespace, request.from),
-            reason: "the Deployment has no pod".to_owned(),
-        })?;
+        let sender = sender
+            .into_iter()
+            .find(|one| one.workload == request.from)
+            .ok_or_else(|| Error::no_pod(FORWARD, &request.namespace, &request.from))?;
         for endpoint in receivers.iter().chain([&sender]) {
             self.reset(endpoint).await?;
         }
@@ -147,7 +147,8 @@ impl<W: Workloads> TrafficDriver for Contract<W> {
         let completed = answers.iter().filter(|answer| answer.error.is_none()).count();
         let counted = sent.resp_succeeded.len() + sent.resp_failed.len();
         if completed != counted {
-            return Err(violation(&sender, format!("counts {counted} responses of {completed}")));
+            let reason = format!("GET /metrics counts {counted} responses, but POST /call got {completed}");
+            return Err(violation(&sender, reason));
         }
         let mut backends = Vec::new();
         for endpoint in &receivers {
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passed_on_bodies_are_told_apart() {
+    fn status_is_read_from_the_body() {
         let echo = "GET /echo HTTP/1.1\r\nHost: app-b:9091\r\nX-User: jason\r\nServicename: app-a\r\n\r\n";
         let read = answer(echo);
         assert_eq!((read.status, read.path.as_str(), read.host.as_str()), (Some(200), "/echo", "app-b:9091"));

@@ -1,4 +1,4 @@
-//! The cluster as a run uses it: five requests on JSON objects. One implementation is a cluster, one is memory.
+//! The cluster as a run uses it: requests on JSON objects, and a watch. One implementation is a cluster, one is memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,8 +51,8 @@ pub trait Environment: Send + Sync {
         labels: Option<&str>,
     ) -> Result<Vec<Value>, Error>;
 
-    /// Gives an item when objects of a kind may have changed, for as long as it is polled. Without a watch that is ten
-    /// times a second.
+    /// Yields an item when objects of a kind may have changed. An implementation without a watch yields one ten times a
+    /// second.
     fn changes<'a>(
         &'a self,
         _api_version: &'a str,
@@ -187,7 +187,7 @@ fn pod(deployment: &Value) -> Value {
     let template = &deployment["spec"]["template"];
     let mut spec = template["spec"].clone();
     if let Some(containers) = spec["containers"].as_array_mut() {
-        containers.push(json!({"name": "istio-proxy"}));
+        containers.push(json!({"name": "istio-proxy", "image": "simulated/proxyv2:simulated"}));
     }
     let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
     json!({

@@ -37,6 +37,16 @@ pub enum Error {
         /// The target's id.
         target: String,
     },
+    /// There are control planes, and none of the requested revision.
+    #[error("target {target} has no control plane of revision {revision}, only of {}", .revisions.join(", "))]
+    NoRevision {
+        /// The target's id.
+        target: String,
+        /// As given.
+        revision: String,
+        /// Revisions of the control planes.
+        revisions: Vec<String>,
+    },
     /// CRDs of the suite do not exist.
     #[error("CustomResourceDefinitions of the suite do not exist: {}", .names.join(", "))]
     CrdsMissing {
@@ -79,7 +89,7 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A workload answers otherwise than the contract of learn-layer5 says.
+    /// A workload does not follow the contract of learn-layer5.
     #[error("workload {workload} does not follow the contract of learn-layer5: {reason}")]
     Contract {
         /// `namespace/name` and the port.
@@ -125,6 +135,12 @@ fn suggestion(nearest: Option<&String>) -> String {
 }
 
 impl Error {
+    /// A Deployment of the suite without a pod to send from or to.
+    pub(super) fn no_pod(operation: &'static str, namespace: &str, deployment: &str) -> Self {
+        let reason = "the Deployment has no pod".to_owned();
+        Self::Exec { operation, pod: format!("{namespace}/{deployment}"), reason }
+    }
+
     /// Whether the whole run has to end here, not only the case.
     #[must_use]
     pub fn ends_run(&self) -> bool {
@@ -150,6 +166,7 @@ impl Classify for Error {
         match self {
             Self::UnknownSuite { .. } | Self::UnknownCase { .. } => Class::Rejected,
             Self::NoMesh { .. }
+            | Self::NoRevision { .. }
             | Self::CrdsMissing { .. }
             | Self::CrdVersion { .. }
             | Self::Image { .. }
@@ -168,7 +185,7 @@ impl Classify for Error {
         match self {
             Self::UnknownSuite { .. } => Code::SH3401,
             Self::UnknownCase { .. } => Code::SH3402,
-            Self::NoMesh { .. } => Code::SH3403,
+            Self::NoMesh { .. } | Self::NoRevision { .. } => Code::SH3403,
             Self::CrdsMissing { .. } => Code::SH3404,
             Self::CrdVersion { .. } => Code::SH3405,
             Self::Image { .. } => Code::SH3406,

@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::Error;
-use super::environment::Environment;
 use super::error::EXEC;
 use super::kubernetes::Kubernetes;
 use super::simulated::workload;
@@ -49,16 +48,7 @@ impl<'a> Exec<'a> {
         if let Some(pod) = self.pods.lock().await.get(&key) {
             return Ok(pod.clone());
         }
-        let pods = self.environment.list("v1", "Pod", Some(&request.namespace), None).await?;
-        let names = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-        let mut names = names.filter_map(|pod| pod["metadata"]["name"].as_str());
-        let place = format!("{}/{}", request.namespace, request.from);
-        let pod = names.find(|name| workload(name) == request.from).map(str::to_owned);
-        let pod = pod.ok_or_else(|| Error::Exec {
-            operation: EXEC,
-            pod: place,
-            reason: "the Deployment has no pod".to_owned(),
-        })?;
+        let pod = self.environment.pod_of(&request.namespace, &request.from, EXEC).await?;
         self.pods.lock().await.insert(key, pod.clone());
         Ok(pod)
     }

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::Error;
 use super::environment::{Environment, reference};
+use super::simulated::workload;
+use crate::analysis::istio::pod::has_ended;
 use crate::cluster::{self, ApiError, Cluster, FIELD_MANAGER, Kind, ObjectRef};
 use crate::guard::{Guard, Stop};
 
@@ -26,6 +28,26 @@ pub struct Kubernetes<'a> {
 impl Kubernetes<'_> {
     async fn kind(&self, object: &ObjectRef) -> Result<Option<Kind>, Error> {
         Ok(self.cluster.kind(&object.api_version, &object.kind).await?)
+    }
+
+    /// Pods of a namespace that can answer, now or later: neither terminating nor ended.
+    pub(super) async fn pods(&self, namespace: &str) -> Result<Vec<Value>, Error> {
+        let mut pods = self.list("v1", "Pod", Some(namespace), None).await?;
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null() && !has_ended(pod));
+        Ok(pods)
+    }
+
+    /// Name of a pod of a Deployment; `operation` is for the error.
+    pub(super) async fn pod_of(
+        &self,
+        namespace: &str,
+        deployment: &str,
+        operation: &'static str,
+    ) -> Result<String, Error> {
+        let pods = self.pods(namespace).await?;
+        let mut names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+        let name = names.find(|name| workload(name) == deployment).map(str::to_owned);
+        name.ok_or_else(|| Error::no_pod(operation, namespace, deployment))
     }
 }
 
@@ -116,7 +138,7 @@ impl Environment for Kubernetes<'_> {
         labels: Option<&'a str>,
     ) -> BoxStream<'a, ()> {
         let start = async move {
-            // Who waits looks now and then without a change too.
+            // The runner does not depend on the watch: it also reads the objects every two seconds.
             let Ok(Some(kind)) = self.cluster.kind(api_version, kind).await else { return stream::pending().boxed() };
             let api: Api<PartialObjectMeta<DynamicObject>> = api(self.cluster.client().await, &kind, namespace);
             let config = watcher::Config { label_selector: labels.map(str::to_owned), ..watcher::Config::default() };

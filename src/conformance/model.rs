@@ -23,7 +23,8 @@ pub struct RunInfo {
     /// The adapter that translates SMI objects; empty for other suites.
     #[serde(default)]
     pub adapter: AdapterInfo,
-    /// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about the cluster.
+    /// `exec` and `port-forward` send real requests from pods. `simulated` sends none: such a report says nothing about the
+    /// cluster.
     pub driver: String,
     /// RFC 3339.
     #[schemars(extend("format" = "date-time"))]
@@ -154,7 +155,7 @@ pub enum Reason {
     AdapterRejected,
     /// The feature is declared unsupported, or no driver can send such traffic.
     Declared,
-    /// The API server or the exec request failed.
+    /// The API server, an exec or a port-forward failed.
     Cluster,
     /// The run was stopped.
     Cancelled,

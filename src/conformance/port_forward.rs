@@ -18,7 +18,6 @@ use tokio::sync::Mutex;
 
 use super::Error;
 use super::contract::{Endpoint, Reply, Workloads};
-use super::environment::Environment;
 use super::error::FORWARD;
 use super::exec::failed;
 use super::kubernetes::Kubernetes;
@@ -54,22 +53,18 @@ impl<'a> PortForward<'a> {
     }
 
     async fn connect(&self, to: &Endpoint) -> Result<SendRequest<Full<Bytes>>, Error> {
-        let place = format!("{}/{}", to.namespace, to.workload);
-        let error = |reason: String| Error::Exec { operation: FORWARD, pod: place.clone(), reason };
-        let pods = self.environment.list("v1", "Pod", Some(&to.namespace), None).await?;
-        let live = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-        let mut names = live.filter_map(|pod| pod["metadata"]["name"].as_str());
-        let pod = names.find(|name| workload(name) == to.workload);
-        let pod = pod.ok_or_else(|| error("the Deployment has no pod".to_owned()))?;
+        let pod = self.environment.pod_of(&to.namespace, &to.workload, FORWARD).await?;
         let api: Api<Pod> = Api::namespaced(self.environment.cluster.client().await, &to.namespace);
         let place = format!("{}/{pod}", to.namespace);
         let mut forwarder = api
-            .portforward(pod, &[to.port])
+            .portforward(&pod, &[to.port])
             .await
             .map_err(|cause| failed(FORWARD, "pods/portforward", &place, &cause))?;
-        let stream = forwarder.take_stream(to.port).ok_or_else(|| error("no stream for the port".to_owned()))?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|cause| error(format!("port {}: {cause}", to.port)))?;
+        let stream = forwarder.take_stream(to.port);
+        let stream = stream.ok_or_else(|| unreached(to, format!("port {}: no stream", to.port)))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|cause| unreached(to, format!("port {}: {cause}", to.port)))?;
         tokio::spawn(async move {
             // The next request finds the connection closed and opens another one.
             let _ = connection.await;
@@ -85,15 +80,11 @@ impl<'a> PortForward<'a> {
             Some(sender) => sender,
             None => self.connect(to).await?,
         };
-        let error = |reason: String| Error::Exec {
-            operation: FORWARD,
-            pod: format!("{}/{}", to.namespace, to.workload),
-            reason: format!("port {}: {reason}", to.port),
-        };
-        let response = sender.send_request(request).await.map_err(|cause| error(cause.to_string()))?;
+        let broken = |cause: &dyn std::error::Error| unreached(to, format!("port {}: {cause}", to.port));
+        let response = sender.send_request(request).await.map_err(|cause| broken(&cause))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MOST).collect().await;
-        let body = body.map_err(|cause| error(cause.to_string()))?.to_bytes();
+        let body = body.map_err(|cause| broken(cause.as_ref()))?.to_bytes();
         // Without an error the connection can be used again.
         *slot = Some(sender);
         Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
@@ -106,7 +97,7 @@ impl Workloads for PortForward<'_> {
         if let Some(known) = self.endpoints.lock().await.get(namespace) {
             return Ok(known.clone());
         }
-        let pods = self.environment.list("v1", "Pod", Some(namespace), None).await?;
+        let pods = self.environment.pods(namespace).await?;
         let found: Vec<_> = pods.iter().flat_map(|pod| ports(namespace, pod)).collect();
         self.endpoints.lock().await.insert(namespace.to_owned(), found.clone());
         Ok(found)
@@ -119,19 +110,18 @@ impl Workloads for PortForward<'_> {
             .header(HOST, format!("localhost:{}", to.port))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)));
-        let error = |reason: String| Error::Exec {
-            operation: FORWARD,
-            pod: format!("{}/{}", to.namespace, to.workload),
-            reason,
-        };
-        let request = request.map_err(|cause| error(cause.to_string()))?;
-        let late = |_| error(format!("no response to {method} {path} within {LIMIT:?}"));
+        let request = request.map_err(|cause| unreached(to, cause.to_string()))?;
+        let late = |_| unreached(to, format!("no response to {method} {path} within {LIMIT:?}"));
         tokio::time::timeout(LIMIT, self.exchange(to, request)).await.map_err(late)?
     }
 
     fn name(&self) -> &'static str {
         "port-forward"
     }
+}
+
+fn unreached(to: &Endpoint, reason: String) -> Error {
+    Error::Exec { operation: FORWARD, pod: format!("{}/{}", to.namespace, to.workload), reason }
 }
 
 /// Ports of the containers that the suite deployed, and not of proxies.

@@ -120,8 +120,8 @@ pub fn judge(thresholds: &Thresholds, sample: Option<&Sample>) -> Verdict {
     sample.map_or(Verdict::NoData, |sample| judge_at(thresholds, sample, Z))
 }
 
-/// What the samples of several workloads show, and the number of the first one that is bad by itself. `all` has their
-/// requests together.
+/// The verdict on the samples of several workloads, and the index of the first one that is bad by itself. `all` has the
+/// requests of all of them.
 #[must_use]
 pub fn judge_workloads(thresholds: &Thresholds, each: &[Sample], all: &Sample) -> (Verdict, Option<usize>) {
     let z = z_of(each.len());

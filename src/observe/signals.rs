@@ -94,6 +94,18 @@ pub struct Traffic {
     pub client_ended: f64,
 }
 
+impl Traffic {
+    /// Adds the rate of a series.
+    fn add(&mut self, series: &Series, rate: f64, errors: ErrorClass) {
+        self.rate += rate;
+        match outcome(series, errors) {
+            Result::Ok => {}
+            Result::Failed => self.failed += rate,
+            Result::ClientEnded => self.client_ended += rate,
+        }
+    }
+}
+
 /// A service, and its version where answers are split by version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -121,9 +133,7 @@ pub fn traffic(answer: &QueryAnswer, by_version: bool, errors: ErrorClass) -> BT
     let mut all: BTreeMap<Key, BTreeMap<Reporter, Traffic>> = BTreeMap::new();
     let mut unreached: BTreeMap<Key, Traffic> = BTreeMap::new();
     for series in &answer.series {
-        let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) else {
-            continue;
-        };
+        let (Some(reporter), Some(rate)) = (Reporter::of(series), rate(series)) else { continue };
         let key = Key::of(series, by_version);
         let lost = reporter == Reporter::Source && series.label("destination_workload") == "unknown";
         let traffic = if lost {
@@ -131,12 +141,7 @@ pub fn traffic(answer: &QueryAnswer, by_version: bool, errors: ErrorClass) -> BT
         } else {
             all.entry(key).or_default().entry(reporter).or_default()
         };
-        traffic.rate += rate;
-        match outcome(series, errors) {
-            Result::Ok => {}
-            Result::Failed => traffic.failed += rate,
-            Result::ClientEnded => traffic.client_ended += rate,
-        }
+        traffic.add(series, rate, errors);
     }
     let mut services: BTreeMap<Key, (Reporter, Traffic)> = all
         .into_iter()
@@ -151,16 +156,15 @@ pub fn traffic(answer: &QueryAnswer, by_version: bool, errors: ErrorClass) -> BT
     services
 }
 
-/// HTTP and gRPC traffic of each workload (namespace and name). Of the numbers of the reporters the largest count: a
+/// HTTP and gRPC traffic of each workload (namespace and name). Takes the largest number of all reporters, because a
 /// request that fails before it reaches the server's proxy is reported by the client's proxy only.
 #[must_use]
 pub fn workload_traffic(answer: &QueryAnswer) -> BTreeMap<(String, String), Traffic> {
     let mut all: BTreeMap<(String, String), BTreeMap<Reporter, Traffic>> = BTreeMap::new();
     for series in &answer.series {
-        let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) else {
-            continue;
-        };
-        add(all.entry(workload_of(series)).or_default().entry(reporter).or_default(), series, rate);
+        let (Some(reporter), Some(rate)) = (Reporter::of(series), rate(series)) else { continue };
+        let traffic = all.entry(workload_of(series)).or_default().entry(reporter).or_default();
+        traffic.add(series, rate, ErrorClass::Server);
     }
     let largest = |by_reporter: BTreeMap<Reporter, Traffic>| {
         by_reporter.into_values().fold(Traffic::default(), |sum, one| Traffic {
@@ -177,9 +181,9 @@ pub fn workload_traffic(answer: &QueryAnswer) -> BTreeMap<(String, String), Traf
 pub fn unreached_traffic(answer: &QueryAnswer) -> BTreeMap<(String, String), Traffic> {
     let mut all: BTreeMap<(String, String), Traffic> = BTreeMap::new();
     for series in &answer.series {
-        let Some(rate) = series.last().filter(|rate| rate.is_finite()) else { continue };
+        let Some(rate) = rate(series) else { continue };
         let key = Key::of(series, false);
-        add(all.entry((key.namespace, key.service)).or_default(), series, rate);
+        all.entry((key.namespace, key.service)).or_default().add(series, rate, ErrorClass::Server);
     }
     all
 }
@@ -190,13 +194,9 @@ pub fn workload_of(series: &Series) -> (String, String) {
     (series.label("destination_workload_namespace").to_owned(), series.label("destination_workload").to_owned())
 }
 
-fn add(traffic: &mut Traffic, series: &Series, rate: f64) {
-    traffic.rate += rate;
-    match outcome(series, ErrorClass::Server) {
-        Result::Ok => {}
-        Result::Failed => traffic.failed += rate,
-        Result::ClientEnded => traffic.client_ended += rate,
-    }
+/// The newest value of a series; none for `NaN` and infinity.
+fn rate(series: &Series) -> Option<f64> {
+    series.last().filter(|rate| rate.is_finite())
 }
 
 enum Result {
@@ -240,9 +240,7 @@ pub fn latency_by<K: Ord + Clone>(
                 Err(_) => continue,
             },
         };
-        let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) else {
-            continue;
-        };
+        let (Some(reporter), Some(rate)) = (Reporter::of(series), rate(series)) else { continue };
         *all.entry(key(series)).or_default().entry(reporter).or_default().entry(Bound(bound)).or_default() += rate;
     }
     let of = |(key, by_reporter): (K, BTreeMap<Reporter, BTreeMap<Bound, f64>>)| {
@@ -299,7 +297,7 @@ pub fn histogram_quantile(quantile: f64, mut buckets: Vec<(f64, f64)>) -> Option
 pub fn bytes(answer: &QueryAnswer, by_version: bool) -> BTreeMap<Key, (Reporter, f64)> {
     let mut all: BTreeMap<Key, BTreeMap<Reporter, f64>> = BTreeMap::new();
     for series in &answer.series {
-        if let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) {
+        if let (Some(reporter), Some(rate)) = (Reporter::of(series), rate(series)) {
             *all.entry(Key::of(series, by_version)).or_default().entry(reporter).or_default() += rate;
         }
     }

@@ -153,7 +153,7 @@ impl Lease {
     }
 }
 
-/// Another controller that wrote at the same time holds it.
+/// Whether the write succeeded; false when another controller wrote at the same time and holds the Lease.
 fn written(answer: Result<DynamicObject, ApiError>) -> Result<bool, ApiError> {
     match answer {
         Ok(_) => Ok(true),

@@ -84,13 +84,13 @@ pub struct Reporter {
     /// Kinds whose CRD has no status: those of another origin than ours.
     without_status: Mutex<HashSet<Kind>>,
     /// What was reported by Events, so that it is reported once.
-    told: Mutex<HashMap<Identity, HashSet<String>>>,
+    reported: Mutex<HashMap<Identity, HashSet<String>>>,
 }
 
 impl Reporter {
     pub fn new(client: Client, options: &Options) -> Self {
         let identity = options.identity.clone();
-        Self { client, identity, without_status: Mutex::default(), told: Mutex::default() }
+        Self { client, identity, without_status: Mutex::default(), reported: Mutex::default() }
     }
 
     /// Writes conditions and Events that differ from those in the cluster; gives the number of writes. A failure is
@@ -106,7 +106,7 @@ impl Reporter {
         for report in reports {
             by_source.entry(&report.source).or_default().push(report);
         }
-        self.told.lock().await.retain(|source, _| by_source.contains_key(source));
+        self.reported.lock().await.retain(|source, _| by_source.contains_key(source));
         let mut writes = 0;
         for (source, regarding) in sources(snapshot) {
             if !may_write() {
@@ -161,7 +161,7 @@ impl Reporter {
         is_known: bool,
     ) -> usize {
         let what = format!("{}/{}/{}/{note}", regarding.uid, regarding.generation, reason.as_str());
-        if !self.told.lock().await.entry(source.clone()).or_default().insert(what.clone()) || is_known {
+        if !self.reported.lock().await.entry(source.clone()).or_default().insert(what.clone()) || is_known {
             return 0;
         }
         let digest = hex(&Sha256::digest(what.as_bytes())[..8]);

@@ -13,7 +13,7 @@ use sailhand::conformance::Error;
 use sailhand::conformance::environment::Environment;
 use sailhand::conformance::exec::Exec;
 use sailhand::conformance::kubernetes::Kubernetes;
-use sailhand::conformance::model::{Capability, Compliance, Status};
+use sailhand::conformance::model::{Capability, Compliance, RunReport, Status};
 use sailhand::conformance::runner::{self, Context, DataPlane, Options};
 use sailhand::conformance::simulated::{Behavior, Simulated};
 use sailhand::conformance::suite::{SuiteKind, get};
@@ -59,7 +59,7 @@ impl Environment for Injected {
     ) -> Result<Vec<Value>, Error> {
         let mut found = self.real().list(api_version, kind, namespace, labels).await?;
         for pod in found.iter_mut().filter(|object| object["kind"] == "Pod") {
-            pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy"}));
+            pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy", "image": "proxyv2"}));
             pod["metadata"]["annotations"]["ambient.istio.io/redirection"] = json!("enabled");
         }
         Ok(found)
@@ -129,6 +129,21 @@ fn options(cx: &TaskContext, revision: &str, cases: &[&str]) -> Options {
     }
 }
 
+/// Runs with the simulated driver.
+async fn run(cx: &TaskContext, options: &Options) -> RunReport {
+    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
+    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
+    let context = Context {
+        environment: environment.as_ref(),
+        driver: &driver,
+        guard: &cx.guard,
+        events: &(),
+        progress: &(),
+        clock: cx.clock,
+    };
+    runner::run(&context, options).await.unwrap()
+}
+
 async fn namespaces_of(cx: &TaskContext) -> Vec<Value> {
     let cluster = cx.cluster().await.unwrap();
     let environment = Kubernetes { cluster: &cluster, guard: &cx.guard };
@@ -140,18 +155,8 @@ async fn namespaces_of(cx: &TaskContext) -> Vec<Value> {
 async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
     let (cx, _) = context("conformance", 1);
     let revision = prepare(&cx).await;
-    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
-    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
     let options = options(&cx, &revision, &[]);
-    let context = Context {
-        environment: environment.as_ref(),
-        driver: &driver,
-        guard: &cx.guard,
-        events: &(),
-        progress: &(),
-        clock: cx.clock,
-    };
-    let report = runner::run(&context, &options).await.unwrap();
+    let report = run(&cx, &options).await;
     let wrong: Vec<_> = report
         .cases
         .iter()
@@ -168,19 +173,9 @@ async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
 async fn ambient_run_on_a_real_api_server_has_waypoints_and_leaves_nothing() {
     let (cx, _) = context("conformance", 1);
     let revision = prepare(&cx).await;
-    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
-    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
     let cases = ["TA-1.2.5", "TSC-1.2.6", "TS-1.2.5"];
     let options = Options { data_plane: DataPlane::Ambient, ..options(&cx, &revision, &cases) };
-    let context = Context {
-        environment: environment.as_ref(),
-        driver: &driver,
-        guard: &cx.guard,
-        events: &(),
-        progress: &(),
-        clock: cx.clock,
-    };
-    let report = runner::run(&context, &options).await.unwrap();
+    let report = run(&cx, &options).await;
     assert!(report.cases.iter().all(|case| case.status == Status::Passed), "{:?}", report.cases);
     assert_eq!(report.run.mesh.labels, [("istio.io/dataplane-mode".to_owned(), "ambient".to_owned())].into());
     assert!(namespaces_of(&cx).await.is_empty());
@@ -219,18 +214,8 @@ async fn namespaces_of_a_crashed_attempt_are_deleted_by_the_next() {
         }}}),
     )
     .await;
-    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
-    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
     let options = options(&cx, &revision, &["TA-1.1.1"]);
-    let context = Context {
-        environment: environment.as_ref(),
-        driver: &driver,
-        guard: &cx.guard,
-        events: &(),
-        progress: &(),
-        clock: cx.clock,
-    };
-    runner::run(&context, &options).await.unwrap();
+    run(&cx, &options).await;
     crate::support::eventually::eventually("the namespace is gone", Duration::from_mins(1), async || {
         namespaces_of(&cx).await.is_empty().then_some(())
     })

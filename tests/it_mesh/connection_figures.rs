@@ -82,11 +82,8 @@ async fn check_of_500_pods_takes_at_most_12_requests_to_the_store() {
         }
     });
     let folder = tempfile::tempdir().unwrap();
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
     let file = folder.path().join("kubeconfig");
-    std::fs::write(&file, config.to_string()).unwrap();
+    control_plane::write_kubeconfig(&file, &format!("http://127.0.0.1:{}", proxy.port()));
     let (mut cx, _) = context(&unique("figures"), 1);
     let url = format!("http://{address}");
     let store = Connection {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::mesh_target::MeshEnv;
 use crate::permissions::{account, grant, kubectl, refused};
 use crate::support::api_proxy::{ApiProxy, Record};
-use crate::support::operator_crds;
+use crate::support::{control_plane, operator_crds};
 
 /// Answers of a store: fresh, without targets, and with or without series of Istio.
 fn store(path: &str, query: &str, has_istio: bool) -> String {
@@ -44,11 +44,8 @@ async fn work_before_stores(mesh: &mut MeshEnv) -> ApiProxy {
         let of = |name: &str| path.contains(&format!("/services/{name}:9090/proxy/"));
         (of("prometheus") || of("other")).then(|| (200, store(path, query, of("other"))))
     });
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
     let file = mesh.plane.dir().join("stores.kubeconfig");
-    std::fs::write(&file, config.to_string()).unwrap();
+    control_plane::write_kubeconfig(&file, &format!("http://127.0.0.1:{}", proxy.port()));
     mesh.work_as(&file);
     proxy
 }

@@ -25,11 +25,8 @@ const WITHIN: Duration = Duration::from_secs(40);
 
 /// A context whose API server is at this address.
 fn before(server: &str, folder: &Path) -> TaskContext {
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
     let file = folder.join("kubeconfig");
-    std::fs::write(&file, config.to_string()).unwrap();
+    control_plane::write_kubeconfig(&file, server);
     let (mut cx, _) = context(&unique("before"), 1);
     let target = Target { kubeconfig: Some(file), ..Target::default() };
     cx.clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));

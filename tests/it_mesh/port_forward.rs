@@ -67,11 +67,8 @@ async fn scene(space: String, address: Option<String>, connections: BTreeMap<Str
     let forwards =
         Forwards::start(proxy.port(), move |pod, port| address.clone().filter(|_| pod == "store-0" && port == 9090));
     let folder = tempfile::tempdir().unwrap();
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", forwards.port())}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
     let file = folder.path().join("kubeconfig");
-    std::fs::write(&file, config.to_string()).unwrap();
+    control_plane::write_kubeconfig(&file, &format!("http://127.0.0.1:{}", forwards.port()));
     let (mut cx, _) = context(&space, 1);
     let connections = connections.into_iter().map(|(name, mut one)| {
         one.service = Some(ServiceAddress { namespace: space.clone(), ..one.service.unwrap() });

@@ -26,19 +26,65 @@ use crate::smi_mutants::{MUTANTS as MUTANT_CONTROLLERS, Mutant};
 
 /// Counts events by kind.
 #[derive(Default)]
-struct Told(Mutex<(usize, usize, usize)>);
+struct CountedEvents(Mutex<(usize, usize, usize)>);
 
 #[async_trait]
-impl TaskEvents for Told {
+impl TaskEvents for CountedEvents {
     async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
-        let mut told = self.0.lock().unwrap();
+        let mut counts = self.0.lock().unwrap();
         match event {
-            TaskEvent::ConformanceCase(_) => told.0 += 1,
-            TaskEvent::ConformanceSpec(_) => told.1 += 1,
-            TaskEvent::ConformanceSummary(_) => told.2 += 1,
+            TaskEvent::ConformanceCase(_) => counts.0 += 1,
+            TaskEvent::ConformanceSpec(_) => counts.1 += 1,
+            TaskEvent::ConformanceSummary(_) => counts.2 += 1,
             other => panic!("{other:?}"),
         }
         Ok(())
+    }
+}
+
+/// A cluster in memory that records applied objects, alters listed ones, and may keep its namespaces.
+pub(crate) struct Altered {
+    pub memory: Memory,
+    pub applied: Mutex<Vec<serde_json::Value>>,
+    pub on_list: fn(&mut serde_json::Value),
+    pub keeps_namespaces: bool,
+}
+
+impl Altered {
+    /// Alters nothing.
+    pub fn of(memory: Memory) -> Self {
+        Self { memory, applied: Mutex::default(), on_list: |_| {}, keeps_namespaces: false }
+    }
+}
+
+#[async_trait]
+impl Environment for Altered {
+    async fn apply(&self, object: &serde_json::Value) -> Result<serde_json::Value, Error> {
+        self.applied.lock().unwrap().push(object.clone());
+        self.memory.apply(object).await
+    }
+    async fn delete(&self, object: &sailhand::cluster::ObjectRef) -> Result<(), Error> {
+        if self.keeps_namespaces && object.kind == "Namespace" {
+            return Ok(());
+        }
+        self.memory.delete(object).await
+    }
+    async fn get(&self, object: &sailhand::cluster::ObjectRef) -> Result<Option<serde_json::Value>, Error> {
+        self.memory.get(object).await
+    }
+    async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, Error> {
+        let mut found = self.memory.list(api_version, kind, namespace, labels).await?;
+        found.iter_mut().for_each(self.on_list);
+        Ok(found)
+    }
+    async fn version(&self) -> Result<String, Error> {
+        self.memory.version().await
     }
 }
 
@@ -347,11 +393,11 @@ fn no_two_gateway_api_cases_route_one_service() {
 async fn each_case_each_specification_and_the_run_have_one_event() {
     let memory = memory(SuiteKind::Smi);
     let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
-    let told = Told::default();
+    let events = CountedEvents::default();
     let suite = SuiteKind::Smi.suite();
     let cases = suite.cases.len();
-    run_with(memory.as_ref(), &driver, &guard(), &told, &options(suite)).await.unwrap();
-    assert_eq!(*told.0.lock().unwrap(), (cases, 4, 1));
+    run_with(memory.as_ref(), &driver, &guard(), &events, &options(suite)).await.unwrap();
+    assert_eq!(*events.0.lock().unwrap(), (cases, 4, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -441,88 +487,69 @@ async fn stopped_run_sends_no_more_requests_and_deletes_its_namespaces_unless_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn unknown_revision_is_refused_with_the_existing_ones() {
+    let memory = memory(SuiteKind::Smi);
+    let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
+    let options = Options { revision: "1-30-3".to_owned(), ..options(SuiteKind::Smi.suite()) };
+    let error = run_with(memory.as_ref(), &driver, &guard(), &(), &options).await.unwrap_err().error;
+    assert_eq!(error.code().as_str(), "SH3403");
+    assert_eq!(error.to_string(), "target test has no control plane of revision 1-30-3, only of default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_have_the_labels_of_the_only_revision() {
+    let memory = memory(SuiteKind::Smi);
+    memory.put(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod", "istio.io/rev": "1-30-3"}},
+        "spec": {"template": {"spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.30.3"}]}}},
+    }));
+    let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
+    let mut suite = SuiteKind::Smi.suite();
+    suite.select(&["TA-1.1.1".to_owned()]).unwrap();
+    let options = Options { revision: String::new(), keep_namespace: true, ..options(suite) };
+    let report = run_with(memory.as_ref(), &driver, &guard(), &(), &options).await.unwrap();
+    assert_eq!(report.run.mesh.labels, [("istio.io/rev".to_owned(), "1-30-3".to_owned())].into());
+    let namespaces = memory.list("v1", "Namespace", None, None).await.unwrap();
+    assert!(!namespaces.is_empty());
+    for namespace in namespaces {
+        let labels = &namespace["metadata"]["labels"];
+        assert_eq!((&labels["istio.io/rev"], labels.get("istio-injection")), (&json!("1-30-3"), None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn image_that_cannot_be_pulled_ends_the_run_with_its_own_code() {
     /// Pods wait for their image.
-    struct NoImage(Memory);
-
-    #[async_trait]
-    impl Environment for NoImage {
-        async fn apply(&self, object: &serde_json::Value) -> Result<serde_json::Value, Error> {
-            self.0.apply(object).await
-        }
-        async fn delete(&self, object: &sailhand::cluster::ObjectRef) -> Result<(), Error> {
-            self.0.delete(object).await
-        }
-        async fn get(&self, object: &sailhand::cluster::ObjectRef) -> Result<Option<serde_json::Value>, Error> {
-            self.0.get(object).await
-        }
-        async fn list(
-            &self,
-            api_version: &str,
-            kind: &str,
-            namespace: Option<&str>,
-            labels: Option<&str>,
-        ) -> Result<Vec<serde_json::Value>, Error> {
-            let mut found = self.0.list(api_version, kind, namespace, labels).await?;
-            for pod in found.iter_mut().filter(|object| object["kind"] == "Pod") {
-                let waiting = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image \"echo:test\""});
-                let statuses = json!([{"name": "echo", "image": "echo:test", "state": {"waiting": waiting}}]);
-                pod["status"] = json!({"phase": "Pending", "containerStatuses": statuses});
-            }
-            Ok(found)
-        }
-        async fn version(&self) -> Result<String, Error> {
-            self.0.version().await
+    fn without_image(object: &mut serde_json::Value) {
+        if object["kind"] == "Pod" {
+            let waiting = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image \"echo:test\""});
+            let statuses = json!([{"name": "echo", "image": "echo:test", "state": {"waiting": waiting}}]);
+            object["status"] = json!({"phase": "Pending", "containerStatuses": statuses});
         }
     }
 
-    let environment = NoImage(Memory::with_crds(&SuiteKind::Smi.suite().crds));
+    let memory = Memory::with_crds(&SuiteKind::Smi.suite().crds);
+    let environment = Altered { on_list: without_image, ..Altered::of(memory) };
     let options = options(SuiteKind::Smi.suite());
     let incomplete = run_with(&environment, &Broken("unused"), &guard(), &(), &options).await.unwrap_err();
     assert_eq!(incomplete.error.code().as_str(), "SH3406", "{}", incomplete.error);
     assert!(incomplete.error.to_string().contains("echo:test"), "{}", incomplete.error);
-    assert!(environment.0.list("v1", "Namespace", None, None).await.unwrap().is_empty());
+    assert!(environment.memory.list("v1", "Namespace", None, None).await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn namespace_that_cannot_be_deleted_has_its_own_code_and_keeps_the_verdicts() {
-    /// Namespaces stay, and say why.
-    struct Stuck(Memory);
-
-    #[async_trait]
-    impl Environment for Stuck {
-        async fn apply(&self, object: &serde_json::Value) -> Result<serde_json::Value, Error> {
-            self.0.apply(object).await
-        }
-        async fn delete(&self, object: &sailhand::cluster::ObjectRef) -> Result<(), Error> {
-            if object.kind == "Namespace" {
-                return Ok(());
-            }
-            self.0.delete(object).await
-        }
-        async fn get(&self, object: &sailhand::cluster::ObjectRef) -> Result<Option<serde_json::Value>, Error> {
-            self.0.get(object).await
-        }
-        async fn list(
-            &self,
-            api_version: &str,
-            kind: &str,
-            namespace: Option<&str>,
-            labels: Option<&str>,
-        ) -> Result<Vec<serde_json::Value>, Error> {
-            let mut found = self.0.list(api_version, kind, namespace, labels).await?;
-            for namespace in found.iter_mut().filter(|object| object["kind"] == "Namespace") {
-                let message = "Some content in the namespace has finalizers remaining: example.com/never";
-                namespace["status"] = json!({"conditions": [{"status": "True", "message": message}]});
-            }
-            Ok(found)
-        }
-        async fn version(&self) -> Result<String, Error> {
-            self.0.version().await
+    /// Namespaces name the reason why they stay.
+    fn with_finalizers(object: &mut serde_json::Value) {
+        if object["kind"] == "Namespace" {
+            let message = "Some content in the namespace has finalizers remaining: example.com/never";
+            object["status"] = json!({"conditions": [{"status": "True", "message": message}]});
         }
     }
 
-    let memory = Arc::new(Stuck(Memory::with_crds(&SuiteKind::Smi.suite().crds)));
+    let memory = Memory::with_crds(&SuiteKind::Smi.suite().crds);
+    let memory = Arc::new(Altered { on_list: with_finalizers, keeps_namespaces: true, ..Altered::of(memory) });
     let mut suite = SuiteKind::Smi.suite();
     suite.select(&["TA-1.1.1".to_owned()]).unwrap();
     let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);

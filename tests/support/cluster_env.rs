@@ -207,14 +207,8 @@ impl ClusterEnv {
 
     /// Our cluster layer as administrator behind a proxy.
     pub async fn through(&self, proxy: &ApiProxy) -> Arc<Cluster> {
-        let access = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "clusters": [{"name": "a", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
-            "users": [{"name": "a", "user": {}}],
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        });
         let path = self.dir.path().join("proxy.kubeconfig");
-        std::fs::write(&path, access.to_string()).unwrap();
+        control_plane::write_kubeconfig(&path, &format!("http://127.0.0.1:{}", proxy.port()));
         connect(&path, &self.namespace).await
     }
 

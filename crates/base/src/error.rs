@@ -190,7 +190,7 @@ codes! {
     // SH35xx: connections to metrics stores and Grafanas.
     SH3501 "the connection does not exist" "Name a connection of this target: `connection.apply` makes one, the worker's configuration may have others.";
     SH3502 "the server does not answer" "Check that its Service has ready endpoints and that NetworkPolicies admit the API server, or the worker for a configured URL.";
-    SH3503 "the server refuses the credential" "Configure a connection with a URL and a credential that may query; the API server's proxy passes none on.";
+    SH3503 "the server refuses the credential" "Configure a connection with a credential that may query; a Service that a command names is asked without one.";
     SH3504 "another program answers" "Check Service, port and path prefix.";
     SH3505 "the server cannot be queried" "Connect the store that this Prometheus agent writes to instead.";
     SH3506 "the server refuses the query" "Correct the expression as the server's message says.";

@@ -4,6 +4,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::super::model::{CaseResult, Evidence, RunReport, SpecResult, Status};
+use crate::prose::plural;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ok:#1a7f37;--bad:#cf222e;--mid:#9a6700;--quiet:#6e7781;--line:#d0d7de}
@@ -100,7 +101,7 @@ pub fn one(case: &CaseResult) -> Markup {
             @if !case.message.is_empty() { p class=(case.status.as_str()) { (case.message) } }
             @if !evidence.expected.is_empty() { (shares(evidence)) }
             @for phase in &evidence.phases {
-                p { strong { (phase.name) } @if phase.control { " (control)" } " " q { (phase.duration_ms) " ms, " (number(phase.rounds, "round")) } }
+                p { strong { (phase.name) } @if phase.control { " (control)" } " " q { (phase.duration_ms) " ms, " (plural(phase.rounds, "round")) } }
                 table {
                     tr { th { "Check" } th { "Expected" } th { "Observed" } }
                     @for check in &phase.checks {
@@ -112,7 +113,7 @@ pub fn one(case: &CaseResult) -> Markup {
                     }
                 }
             }
-            p { q { (number(evidence.requests_sent, "request")) @for (status, count) in &evidence.by_status { ", " (status) ": " (count) } } }
+            p { q { (plural(evidence.requests_sent, "request")) @for (status, count) in &evidence.by_status { ", " (status) ": " (count) } } }
             @for (title, texts) in [("Applied", &evidence.applied), ("Translated", &evidence.translated), ("Transport errors", &evidence.transport_errors)] {
                 @if !texts.is_empty() { p { (title) ": " code { (texts.join(" · ")) } } }
             }
@@ -135,12 +136,6 @@ fn shares(evidence: &Evidence) -> Markup {
             }
         }
     }
-}
-
-/// Such as `1 request` and `2 requests`.
-fn number(count: impl Into<u64>, noun: &str) -> String {
-    let count = count.into();
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A suite's name for people.

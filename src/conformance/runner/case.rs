@@ -236,8 +236,8 @@ impl Run<'_> {
         Ok(Some(not_held(phase, &last)))
     }
 
-    /// Deletes what the case applied, in reverse order, and allows again. What the API server refuses does not matter:
-    /// the namespaces are deleted in the end.
+    /// Deletes the objects that the case applied, in reverse order, and ends deny by default. Errors of the API server are
+    /// ignored, because the namespaces are deleted in the end.
     async fn undo(&self, group: &Group, state: &mut State) -> Result<(), Error> {
         while let Some(object) = state.applied.pop() {
             ends(self.cx.environment.delete(&reference(&object)).await)?;
@@ -260,7 +260,7 @@ pub(super) fn ends(done: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-/// What a phase that did not hold says about its case. Requests that never reached the data plane judge nothing.
+/// The end of a phase that did not hold. Requests that never reached the data plane are an error and not a failure.
 fn not_held(phase: &Phase, round: &[Judged]) -> End {
     let Some(wrong) = round.iter().find(|judged| !judged.evidence.held) else { return End::Held };
     let evidence = &wrong.evidence;

@@ -24,7 +24,7 @@ pub(super) struct Judged {
     pub succeeded: Option<Request>,
     /// Whether the check demands a denial.
     pub is_denial: bool,
-    /// The API server or the exec request failed.
+    /// The API server, an exec or a port-forward failed.
     pub cluster: bool,
 }
 

@@ -9,8 +9,7 @@ mod waypoint;
 mod workloads;
 
 use std::cmp::Reverse;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -28,9 +27,9 @@ use crate::progress::{Progress, Step};
 use crate::task_event::{TaskEvent, TaskEvents};
 use namespaces::Namespaces;
 
-/// Longest time without a look at what is waited for: the right to watch may be missing.
+/// Longest time between two reads of the objects that a run waits for: the permission to watch may be missing.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Changes of a pod come in bursts.
+/// Changes within this time are one, because those of a pod come in bursts.
 const CLOSE_TOGETHER: Duration = Duration::from_millis(50);
 
 /// How the target's pods are in the mesh.
@@ -82,8 +81,7 @@ pub struct Options {
 impl Options {
     /// Whether a selected case is in a group that needs a waypoint.
     fn needs_waypoints(&self) -> bool {
-        let is_run = |group: &&Group| self.suite.cases.iter().any(|case| case.group == group.name);
-        self.suite.groups.iter().filter(is_run).any(|group| waypoint::name(group, self.data_plane).is_some())
+        self.suite.selected_groups().any(|group| waypoint::name(group, self.data_plane).is_some())
     }
 }
 
@@ -126,7 +124,7 @@ pub async fn run(cx: &Context<'_>, options: &Options) -> Result<RunReport, Incom
     let all = options.suite.kind.suite().cases;
     cx.step("plan", 0, options.suite.cases.len(), "checking the mesh and the CRDs");
     let (info, profile) = precheck::check(cx, options).await?;
-    let namespaces = Namespaces::new(cx, options);
+    let namespaces = Namespaces::new(cx, options, info.mesh.labels.clone());
     namespaces.sweep().await?;
     let run = Run { cx, options, info, profile, namespaces, results: Mutex::default() };
     let done = run.groups().await;
@@ -151,7 +149,7 @@ impl Context<'_> {
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
     }
 
-    /// Waits for a change, at most [`LOOK_AGAIN`]. Changes that come close together are one.
+    /// Waits for a change, at most [`LOOK_AGAIN`]. Changes within [`CLOSE_TOGETHER`] are one.
     async fn changed(&self, changes: &mut (impl Stream<Item = ()> + Send + Unpin)) -> Result<(), Error> {
         tokio::select! {
             biased;
@@ -159,7 +157,9 @@ impl Context<'_> {
             _ = changes.next() => {}
             () = self.clock.sleep(LOOK_AGAIN) => {}
         }
-        self.pause(CLOSE_TOGETHER).await
+        self.pause(CLOSE_TOGETHER).await?;
+        while changes.next().now_or_never().flatten().is_some() {}
+        Ok(())
     }
 
     /// Waits, unless the guard stops the task.
@@ -180,12 +180,9 @@ impl Context<'_> {
 impl Run<'_> {
     /// Every group that has a selected case; the first error that ends the run ends all of them.
     async fn groups(&self) -> Result<(), Error> {
-        let suite = &self.options.suite;
         let mut groups = Vec::new();
-        for group in &suite.groups {
-            if suite.cases.iter().any(|case| case.group == group.name) {
-                groups.push(self.group(group).boxed());
-            }
+        for group in self.options.suite.selected_groups() {
+            groups.push(self.group(group).boxed());
         }
         stream::iter(groups).buffer_unordered(self.options.parallel.max(1)).try_collect().await
     }

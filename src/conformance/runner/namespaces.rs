@@ -1,6 +1,7 @@
 //! The namespaces of a run: created with labels that name the run, always deleted, and swept by label and age after a
 //! crash.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,29 +24,31 @@ pub const RUN_LABEL: &str = "conformance.sailhand.dev/run";
 pub const CREATED_LABEL: &str = "conformance.sailhand.dev/created";
 /// Label of namespaces that `keep_namespace` leaves.
 pub const KEPT_LABEL: &str = "conformance.sailhand.dev/kept";
-/// Label that opts a namespace in to deny by default.
+/// Label by which the SMI controller denies all traffic of a namespace that no `TrafficTarget` allows.
 const DEFAULT_DENY: &str = "smi.sailhand.dev/default-deny";
 
-/// A namespace of another run that is older is what a crash left: no run takes so long.
+/// Age, seconds, from which a namespace of another run was left by a crash: no run takes so long.
 const ABANDONED: i64 = 3600;
-/// Deletes a namespace with the label after a day.
+/// Age, seconds, from which a namespace with [`KEPT_LABEL`] is deleted.
 const KEPT: i64 = 24 * 3600;
-/// How long namespaces may take to go.
+/// Time limit for the deletion of namespaces.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
 
 /// See the module.
 pub(super) struct Namespaces<'a> {
     cx: &'a Context<'a>,
     options: &'a Options,
+    /// Labels by which the namespaces are in the mesh.
+    mesh_labels: BTreeMap<String, String>,
     short: String,
 }
 
 impl<'a> Namespaces<'a> {
     /// The names differ for each attempt: an earlier one's may still be on their way out.
-    pub(super) fn new(cx: &'a Context<'a>, options: &'a Options) -> Self {
+    pub(super) fn new(cx: &'a Context<'a>, options: &'a Options, mesh_labels: BTreeMap<String, String>) -> Self {
         let seed = format!("{}/{}/{}", options.run_id, options.attempt, cx.guard.fence());
         let short = hex(&Sha256::digest(seed.as_bytes())[..4]);
-        Self { cx, options, short }
+        Self { cx, options, mesh_labels, short }
     }
 
     /// Name of a group's namespace, from 0.
@@ -98,7 +101,7 @@ impl<'a> Namespaces<'a> {
             CREATED_LABEL: self.cx.clock.now().unix_timestamp().to_string(),
         });
         // Deny by default is for the destination's namespace only; the labels of the mesh are for all.
-        for (key, value) in self.mesh_labels() {
+        for (key, value) in &self.mesh_labels {
             labels[key] = json!(value);
         }
         if let Some(name) = waypoint::name(group, self.options.data_plane) {
@@ -114,15 +117,6 @@ impl<'a> Namespaces<'a> {
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": self.name(group, number), "labels": labels},
         })
-    }
-
-    fn mesh_labels(&self) -> [(&str, &str); 1] {
-        let revision = self.options.revision.as_str();
-        match (self.options.data_plane, revision) {
-            (super::DataPlane::Ambient, _) => [("istio.io/dataplane-mode", "ambient")],
-            (super::DataPlane::Sidecar, "" | "default") => [("istio-injection", "enabled")],
-            (super::DataPlane::Sidecar, revision) => [("istio.io/rev", revision)],
-        }
     }
 
     /// Requests the deletion of a group's namespaces, and of its workloads before: the API server starts to empty a
@@ -166,8 +160,7 @@ impl<'a> Namespaces<'a> {
         if stop == Some(Stop::LostLease) {
             return Ok(Vec::new());
         }
-        let groups = &self.options.suite.groups;
-        let names: Vec<String> = groups.iter().flat_map(|group| self.names(group)).collect();
+        let names: Vec<String> = self.options.suite.selected_groups().flat_map(|group| self.names(group)).collect();
         if self.options.keep_namespace {
             let left = self.left(&names).await?;
             return Ok(left.into_iter().map(|(name, _)| name).collect());

@@ -42,7 +42,14 @@ async fn mesh(cx: &Context<'_>, options: &Options) -> Result<MeshInfo, Error> {
     let wanted = if options.revision.is_empty() { "default" } else { &options.revision };
     let plane = planes.iter().find(|plane| revision(plane) == wanted);
     let plane = plane.or(if options.revision.is_empty() { planes.first() } else { None });
-    let Some(plane) = plane else { return Err(Error::NoMesh { target: options.target.clone() }) };
+    let Some(plane) = plane else {
+        let (target, revisions) = (options.target.clone(), planes.iter().map(revision).collect::<Vec<_>>());
+        return Err(if revisions.is_empty() {
+            Error::NoMesh { target }
+        } else {
+            Error::NoRevision { target, revision: options.revision.clone(), revisions }
+        });
+    };
     let revision = revision(plane);
     let label = match (options.data_plane, revision.as_str()) {
         (DataPlane::Ambient, _) => (DATAPLANE, "ambient"),

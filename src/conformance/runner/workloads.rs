@@ -8,6 +8,7 @@ use super::super::Error;
 use super::super::suite::Group;
 use super::precheck::items;
 use super::{DataPlane, Run};
+use crate::analysis::istio::pod::has_sidecar;
 
 /// Reasons by which the kubelet says that it gave up on an image for now.
 const UNPULLABLE: [&str; 3] = ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
@@ -66,10 +67,7 @@ impl Run<'_> {
 
     fn is_in_mesh(&self, pod: &Value) -> bool {
         match self.options.data_plane {
-            // The proxy of a native sidecar is an init container.
-            DataPlane::Sidecar => items(&pod["spec"]["containers"])
-                .chain(items(&pod["spec"]["initContainers"]))
-                .any(|container| container["name"] == "istio-proxy"),
+            DataPlane::Sidecar => has_sidecar(pod),
             DataPlane::Ambient => pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled",
         }
     }

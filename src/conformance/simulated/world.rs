@@ -1,4 +1,4 @@
-//! The objects that decide about the outcome of a request.
+//! The objects that decide the outcome of a request.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::cluster::ObjectRef;
 /// Objects by reference.
 pub(super) type Objects = BTreeMap<ObjectRef, Value>;
 
-/// The objects that decide about one request.
+/// The objects that decide the outcome of one request.
 pub(super) struct World {
     /// Service account of the sender.
     pub account: String,

@@ -101,6 +101,11 @@ impl Suite {
         }
         Ok(())
     }
+
+    /// Groups that have a selected case.
+    pub fn selected_groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| self.cases.iter().any(|case| case.group == group.name))
+    }
 }
 
 /// A specification that a suite judges.

@@ -1,7 +1,7 @@
 //! `TrafficTarget`s as `AuthorizationPolicies`.
 //!
 //! Each selector of the destination's pods gets one policy of the `TrafficTarget`. A policy without rules allows nothing:
-//! that remains of a `TrafficTarget` of which Istio can express nothing.
+//! a `TrafficTarget` of which Istio can express nothing becomes one.
 
 use std::collections::BTreeSet;
 

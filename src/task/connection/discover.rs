@@ -44,7 +44,8 @@ pub struct DiscoverParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
     pub namespaces: Vec<String>,
-    /// Whether to ask each server what it is, through the API server's Service proxy.
+    /// Whether to ask each server what it is, through the API server's Service proxy, or by port-forward where the worker has
+    /// no right to the proxy.
     #[serde(default = "yes")]
     pub ask: bool,
     /// Whether to report servers outside the cluster that other programs are configured with.
@@ -199,9 +200,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
         Err(trouble @ Unusable::Refused { .. }) => {
             return (
                 State::Refused,
-                Some(format!(
-                    "{trouble}; the API server's proxy removes the Authorization header, so configure a connection with a URL and a credential"
-                )),
+                Some(format!("{trouble}; configure a connection with a credential in the worker's configuration")),
             );
         }
         Err(trouble) => return (State::Discovered, Some(trouble.to_string())),

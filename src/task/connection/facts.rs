@@ -1,5 +1,5 @@
-//! Reads the objects of the cluster that explain missing targets and wrong numbers: pods with a proxy, monitors, policies, and the rights of
-//! the store's service account.
+//! Reads the objects of the cluster that explain missing targets and wrong numbers: pods with a proxy, monitors, policies,
+//! and the rights of the store's service account.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
@@ -29,7 +29,8 @@ const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "Gateway"),
 ];
 
-/// Reads the parts of the mesh that a store should scrape, and objects that explain missing targets. Lists that are forbidden are named.
+/// Reads the parts of the mesh that a store should scrape, and objects that explain missing targets. Lists that are
+/// forbidden are named.
 pub(super) async fn read(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
     let mut mesh = Mesh::default();
     let mut unread = Vec::new();

@@ -22,7 +22,7 @@ use crate::cluster::{self, ApiError, Cluster, ObjectRef};
 use crate::http::{self, Credentials, chain};
 use crate::observe::envelope::{Answer, MAX_ANSWER};
 use crate::observe::instance::ServiceAddress;
-use crate::task::Error;
+use crate::task::{Error, pods};
 
 /// A Service that is reached by port-forward.
 pub struct Forward {
@@ -126,10 +126,10 @@ impl Forward {
         let Some(live) = self.cluster.get(&object).await? else {
             return Err(Failed::NoAnswer(format!("{object} does not exist")));
         };
-        let mut pods = pods_of(&self.cluster, &live).await.map_err(Failed::Task)?;
-        pods.retain(is_ready);
-        pods.sort_by(|a, b| a["metadata"]["name"].as_str().cmp(&b["metadata"]["name"].as_str()));
-        let Some(pod) = pods.first() else {
+        let mut ready = pods_of(&self.cluster, &live).await.map_err(Failed::Task)?;
+        ready.retain(pods::is_ready);
+        ready.sort_by(|a, b| a["metadata"]["name"].as_str().cmp(&b["metadata"]["name"].as_str()));
+        let Some(pod) = ready.first() else {
             return Err(Failed::NoAnswer("the Service selects no ready pod".to_owned()));
         };
         let port = target_port(&live, self.service.port, pod);
@@ -161,12 +161,6 @@ pub async fn pods_of(cluster: &Cluster, service: &Value) -> Result<Vec<Value>, E
         cluster.list(&kind, namespace, Some(&pairs.join(",")), |pod| pods.push(pod)).await?;
     }
     Ok(pods)
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
-    ready && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// Port of the pod behind a port of the Service: by number, or by the name of a container's port.
@@ -241,13 +235,5 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"ports": [{"name": "web", "containerPort": 3000}]}]}});
         let of = |port| target_port(&service, port, &pod);
         assert_eq!((of(80), of(90), of(9091), of(1), of(7)), (Some(3000), Some(9090), Some(9091), None, None));
-    }
-
-    #[test]
-    fn only_ready_pods_that_stay_are_used() {
-        let pod = |ready: &str| json!({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
-        let mut leaving = pod("True");
-        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        assert!(is_ready(&pod("True")) && !is_ready(&pod("False")) && !is_ready(&leaving));
     }
 }

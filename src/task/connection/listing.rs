@@ -28,7 +28,8 @@ impl fmt::Display for Unread {
     }
 }
 
-/// Passes the objects of a kind with these labels to a function, each with its `kind`. None if the cluster does not serve the kind.
+/// Passes the objects of a kind with these labels to a function, each with its `kind`. None if the cluster does not serve
+/// the kind.
 /// A list that is forbidden or fails goes to `unread`.
 ///
 /// # Errors

@@ -58,7 +58,7 @@ impl Changes {
         Self { seen, _tasks: tasks }
     }
 
-    /// The next one; it waits for ever when there is none.
+    /// The next change; waits until there is one.
     pub async fn next(&mut self) -> (usize, Seen) {
         match self.seen.recv().await {
             Some(seen) => seen,
@@ -101,10 +101,10 @@ impl Objects {
         (objects, unread)
     }
 
-    /// Takes a change; whether discovery may find something else by it.
+    /// Applies a change. Returns whether it may change the result of discovery.
     ///
     /// # Errors
-    /// A list that could not be read. What is known of it stays.
+    /// A list that could not be read. Its known objects remain.
     pub fn take(&mut self, number: usize, seen: Seen) -> Result<bool, Unread> {
         let list = &mut self.lists[number];
         Ok(match seen {
@@ -136,7 +136,7 @@ impl Objects {
         })
     }
 
-    /// Does something with the objects as discovery takes them.
+    /// Calls a function with the objects in the form that discovery reads.
     pub fn with<T>(&mut self, what: impl FnOnce(&Observed) -> T) -> T {
         let [services, pods, endpoint_slices, operator_prometheuses, witnesses @ ..] = &mut self.lists;
         let mut observed = Observed {
@@ -160,8 +160,8 @@ fn place(object: &Value) -> (&str, &str) {
     (text("namespace"), text("name"))
 }
 
-/// Drops the large parts that discovery never reads, so that 5,000 Services and their pods stay small, and what changes
-/// all the time, so that a watch has no work with it.
+/// Drops the large parts that discovery never reads, so that 5,000 Services and their pods stay small, and fields that
+/// change all the time, so that a watch does not repeat discovery for them.
 fn slim(mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
         map.remove("status");
@@ -185,7 +185,7 @@ fn slim(mut object: Value) -> Value {
     object
 }
 
-/// Of endpoints only whether one is ready is read.
+/// Discovery reads only whether an endpoint is ready.
 fn slim_endpoints(endpoints: &mut Value) {
     let serves = |endpoint: &Value| endpoint["conditions"]["ready"] != Value::Bool(false);
     let is_ready = endpoints.as_array().is_some_and(|all| all.iter().any(serves));

@@ -131,7 +131,8 @@ impl Store {
     /// The server of a reference.
     ///
     /// # Errors
-    /// Not exactly one of connection and Service, an unknown name, a connection to another kind of server, settings that cannot be used.
+    /// Not exactly one of connection and Service, an unknown name, a connection to another kind of server, settings that
+    /// cannot be used.
     pub async fn open(cx: &TaskContext, reference: Reference<'_>, wanted: InstanceKind) -> Result<Self, Error> {
         let cluster = cx.cluster().await?;
         let name = match reference {
@@ -182,14 +183,14 @@ impl Store {
             let known = cluster.connections().keys().cloned().collect();
             return Err(ConnectionError::Unknown { name: name.to_owned(), known }.into());
         };
-        let forward = Forward { cluster, service: record.service, credentials: Credentials::default() };
-        Ok(Self { scope: record.scope, ..Self::via(forward, record.kind, record.via) })
+        Ok(Self::of_record(cluster, &record))
     }
 
     /// The Service of a record, without asking it anything.
     pub fn of_record(cluster: Arc<Cluster>, record: &Record) -> Self {
         let (service, credentials) = (record.service.clone(), Credentials::default());
-        Self::via(Forward { cluster, service, credentials }, record.kind, record.via)
+        let store = Self::via(Forward { cluster, service, credentials }, record.kind, record.via);
+        Self { scope: record.scope.clone(), ..store }
     }
 
     const fn forward(&self) -> Option<&Forward> {
@@ -266,23 +267,21 @@ impl Store {
             }
             Reach::Forward(forward) => self.by_forward(forward, &method, endpoint, parameters, body).await,
             Reach::Proxy { forward, falls_back, is_forbidden } => {
-                if !is_forbidden.load(Ordering::Relaxed) {
-                    let uri = proxy_uri(&forward.service, &endpoint.path(), parameters);
-                    match self.through_proxy(&forward.cluster, &method, &uri, body.clone()).await {
-                        Err(Error::Cluster(error)) if *falls_back && is_refusal(&error) => {
-                            // The request did not reach the server.
-                            is_forbidden.store(true, Ordering::Relaxed);
-                            let forwarded = self.by_forward(forward, &method, endpoint, parameters, body).await;
-                            return forwarded.map_err(|second| match second {
-                                // Without either right, that to the proxy is the one to ask for.
-                                Error::Cluster(second) if is_refusal(&second) => error.into(),
-                                other => other,
-                            });
-                        }
-                        answer => return answer,
-                    }
+                if is_forbidden.load(Ordering::Relaxed) {
+                    return self.by_forward(forward, &method, endpoint, parameters, body).await;
                 }
-                self.by_forward(forward, &method, endpoint, parameters, body).await
+                let uri = proxy_uri(&forward.service, &endpoint.path(), parameters);
+                let refusal = match self.through_proxy(&forward.cluster, &method, &uri, body.clone()).await {
+                    Err(Error::Cluster(error)) if *falls_back && is_refusal(&error) => error,
+                    answer => return answer,
+                };
+                // The request did not reach the server.
+                is_forbidden.store(true, Ordering::Relaxed);
+                match self.by_forward(forward, &method, endpoint, parameters, body).await {
+                    // Without either permission, the error names the one on the proxy.
+                    Err(Error::Cluster(second)) if is_refusal(&second) => Err(refusal.into()),
+                    answer => answer,
+                }
             }
         }
     }

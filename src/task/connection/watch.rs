@@ -15,14 +15,15 @@ use super::objects::{Changes, Objects};
 use crate::cluster::Cluster;
 use crate::observe::changes::{Difference, LOST_AFTER_S, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
+use crate::prose::plural;
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
 use crate::task_event::{Changed, Discovered, Lost, TaskEvent};
 
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
-/// From the first change of an object to the look at all of them.
+/// From the first change of an object to the next discovery, which covers all changes until then.
 const COALESCE: Duration = Duration::from_secs(2);
-/// From the look that misses a server to the next one.
+/// From a discovery that lacks a known server to the next one.
 const ABSENT: Duration = Duration::from_secs(LOST_AFTER_S);
 
 /// The task.
@@ -50,7 +51,8 @@ pub struct WatchParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
     pub namespaces: Vec<String>,
-    /// Whether to ask each server what it is, through the API server's Service proxy.
+    /// Whether to ask each server what it is, through the API server's Service proxy, or by port-forward where the worker has
+    /// no right to the proxy.
     #[serde(default = "yes")]
     pub ask: bool,
     /// Whether to report servers outside the cluster that other programs are configured with.
@@ -179,7 +181,7 @@ impl<'a> Watched<'a> {
             let asks = tokio::select! {
                 (number, seen) = changes.next() => {
                     match self.objects.take(number, seen) {
-                        Ok(true) => { due.get_or_insert(Instant::now() + COALESCE); }
+                        Ok(true) => due = Some(sooner(due, Instant::now() + COALESCE)),
                         Ok(false) => {}
                         Err(unread) => {
                             self.report.failed_lists += 1;
@@ -193,7 +195,7 @@ impl<'a> Watched<'a> {
             };
             let instances = self.look(cluster, asks).await;
             let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
-            // A server that is away counts as lost later: it is searched again then.
+            // A missing server counts as lost only if it is still missing then.
             due = self.tracker.has_absent().then(|| Instant::now() + ABSENT);
             self.publish(difference).await?;
             self.step();
@@ -248,12 +250,12 @@ impl<'a> Watched<'a> {
         Ok(())
     }
 
-    /// The sign of life.
+    /// Reports the counts, also to show that the watch continues.
     fn step(&self) {
         let report = &self.report;
-        let servers = self.tracker.instances().count();
+        let servers = plural(self.tracker.instances().count(), "server");
         let text = format!(
-            "{servers} servers; {} discovered, {} changed, {} lost since",
+            "{servers}; {} discovered, {} changed, {} lost since the start",
             report.discovered, report.changed, report.lost
         );
         self.cx.step("watch", 0, 0, text);
@@ -263,5 +265,24 @@ impl<'a> Watched<'a> {
         let servers = self.tracker.instances().count();
         let connected = self.tracker.instances().filter(|one| one.state == State::Connected).count();
         WatchReport { servers, connected, ..self.report.clone() }
+    }
+}
+
+/// The earlier of the next discovery, if one is due, and another time for it.
+fn sooner(due: Option<Instant>, at: Instant) -> Instant {
+    due.map_or(at, |due| due.min(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn change_is_published_soon_although_a_missing_server_is_searched_later() {
+        let now = Instant::now();
+        let (soon, absent) = (now + COALESCE, now + ABSENT);
+        assert_eq!(sooner(Some(absent), soon), soon);
+        assert_eq!(sooner(None, soon), soon);
+        assert_eq!(sooner(Some(now), soon), now, "later changes do not postpone the discovery");
     }
 }

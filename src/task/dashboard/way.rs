@@ -1,5 +1,5 @@
-//! Chooses how dashboards are delivered to a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the Grafana Operator, or
-//! by its HTTP API.
+//! Chooses how dashboards are delivered to a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the
+//! Grafana Operator, or by its HTTP API.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

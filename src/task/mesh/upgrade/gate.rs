@@ -1,4 +1,4 @@
-//! The health gate of `mesh.upgrade`: its parameters and report, and what the store says about restarted workloads.
+//! The health gate of `mesh.upgrade`: its parameters and report, and the metrics of restarted workloads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use super::{Stage, Strategy, UpgradeParams};
 use crate::cluster::Cluster;
 use crate::mesh::usage;
 use crate::observe::envelope::QueryAnswer;
-use crate::observe::gate::{Sample, Verdict, judge_workloads};
+use crate::observe::gate::{Sample, Verdict, judge, judge_workloads};
 use crate::observe::{promql, signals};
+use crate::prose::plural;
 use crate::task::Error;
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, round, wrong};
@@ -34,7 +35,7 @@ pub struct UpgradeGate {
 }
 
 impl UpgradeGate {
-    /// Refuses what the gate does not fit to.
+    /// Rejects parameters that exclude a gate.
     pub(super) fn check(&self, params: &UpgradeParams) -> Result<(), Error> {
         let reason = if params.strategy != Strategy::Canary {
             "needs strategy canary: an upgrade in place has no old revision to go back to"
@@ -104,8 +105,10 @@ impl UpgradeObservation {
         let worst = self.worst.as_ref().map(|worst| format!("; {worst}")).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
         format!(
-            "after {} restarted workloads, {} of {} requests failed{latency}{worst}{reason}",
-            self.restarted, self.failed, self.requests
+            "after {}, {} of {} requests failed{latency}{worst}{reason}",
+            plural(self.restarted, "restarted workload"),
+            self.failed,
+            self.requests
         )
     }
 }
@@ -148,7 +151,8 @@ impl Measured {
 
     /// Workloads that exceed a threshold by themselves.
     pub fn exceeding(&self, health: &Health) -> BTreeSet<Pair> {
-        let is_bad = |sample: &Sample| judge_workloads(&health.thresholds(), &[*sample], sample).0 == Verdict::Bad;
+        let thresholds = health.thresholds();
+        let is_bad = |sample: &Sample| judge(&thresholds, Some(sample)) == Verdict::Bad;
         self.each.iter().filter(|(_, sample)| is_bad(sample)).map(|(pair, _)| pair.clone()).collect()
     }
 }
