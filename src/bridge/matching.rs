@@ -175,12 +175,13 @@ mod tests {
             targets: BTreeMap::from([("dev".to_owned(), target("https://dev", "", "", true))]),
             ..Bridge::default()
         };
+        let targets = |kubeconfigs: &[String]| targets(&bridge, &read(kubeconfigs)?, &Uids::new());
         let twice = [config("https://dev"), config("https://dev:443/")];
-        assert_eq!(targets(&bridge, &twice).unwrap().len(), 1);
-        let error = targets(&bridge, &[config("https://dev"), config("https://prod")]).unwrap_err();
+        assert_eq!(targets(&twice).unwrap().len(), 1);
+        let error = targets(&[config("https://dev"), config("https://prod")]).unwrap_err();
         assert!(error.to_string().contains("https://prod:443") && !error.to_string().contains("CANARY"), "{error}");
-        assert!(matches!(targets(&bridge, &[]), Err(Error::NoKubeconfig)));
+        assert!(matches!(targets(&[]), Err(Error::NoKubeconfig)));
         let many = vec![config("https://dev"); MAX_COUNT + 1];
-        assert!(matches!(targets(&bridge, &many), Err(Error::Argument { .. })));
+        assert!(matches!(targets(&many), Err(Error::Argument { .. })));
     }
 }

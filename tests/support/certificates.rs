@@ -18,12 +18,12 @@ pub fn authority() -> Authority {
 /// Certificate and key in PEM, for a DNS name, an IP address or a URI.
 pub fn issue(authority: &Authority, usage: ExtendedKeyUsagePurpose, name: &str) -> (String, String) {
     let pair = KeyPair::generate().unwrap();
-    let mut params = if name.contains("://") {
-        let subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
-        CertificateParams { subject_alt_names, ..CertificateParams::default() }
-    } else {
-        CertificateParams::new(vec![name.to_owned()]).unwrap()
-    };
+    let is_uri = name.contains("://");
+    let names = if is_uri { Vec::new() } else { vec![name.to_owned()] };
+    let mut params = CertificateParams::new(names).unwrap();
+    if is_uri {
+        params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
+    }
     params.extended_key_usages = vec![usage];
     (params.signed_by(&pair, authority).unwrap().pem(), pair.serialize_pem())
 }
