@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::process::Command;
 
 use super::local::{self, LocalCluster};
-use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, STRONG, Style, styled};
 use super::{Error, Exit, Global};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
@@ -348,7 +348,7 @@ fn text(check: &Check) -> String {
         let _ = write!(text, "\n  {}", fold(remedy));
     }
     if let Some(code) = &check.code {
-        let _ = write!(text, "\n  {}", styled(QUIET, format_args!("more: sailhand explain {code}")));
+        let _ = write!(text, "\n  {}", output::more(code));
     }
     text
 }

@@ -17,7 +17,7 @@ use super::error::for_verb;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
 use crate::cluster::{ObjectReport, ObjectsReport};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::event::{CommandKey, Outcome, ResultData};
 use crate::prose;
 use crate::report::{self, Block, Objects, Words};
@@ -114,9 +114,29 @@ fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     }
     text += &attempts::text(result);
     if let Some(error) = &result.error {
-        text += &render(&Problem { remedy: for_verb(&error.remedy, verb), ..error.clone() });
+        let message = without_repetition(error, result.report.as_ref());
+        text += &render(&Problem { message, remedy: for_verb(&error.remedy, verb), ..error.clone() });
     }
     text.trim_end().to_owned()
+}
+
+/// The message of an error about several objects, without the first object's error if the report has that.
+fn without_repetition(error: &Problem, report: Option<&Value>) -> String {
+    fn has(value: &Value, message: &str) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.get("message").is_some_and(|it| it == message) || fields.values().any(|it| has(it, message))
+            }
+            Value::Array(items) => items.iter().any(|it| has(it, message)),
+            _ => false,
+        }
+    }
+    match (error.message.split_once(", first "), report) {
+        (Some((count, first)), Some(report)) if error.code == Code::SH3016.as_str() && has(report, first) => {
+            count.to_owned()
+        }
+        _ => error.message.clone(),
+    }
 }
 
 /// Objects of a dry run with the fields that would change. Returns whether there are differences.
@@ -263,6 +283,19 @@ mod tests {
             "  failed     ConfigMap shop/a\n             SH3006 no\n             help: Set force.\n  \
              skipped    ConfigMap shop/b (not tried)\n  1 failed, 1 skipped"
         );
+    }
+
+    #[test]
+    fn the_error_of_an_object_is_shown_once() {
+        let mut failed = object("a", "failed");
+        failed["problem"] = json!({ "code": "SH3006", "class": "terminal", "message": "no", "remedy": "Set force." });
+        let error =
+            json!({"code": "SH3016", "class": "terminal", "message": "1 of 2 objects failed, first no", "remedy": ""});
+        let error: Problem = serde_json::from_value(error).unwrap();
+        let shown = |report: Option<&Value>| without_repetition(&error, report);
+        assert_eq!(shown(Some(&json!({ "objects": [failed] }))), "1 of 2 objects failed");
+        assert_eq!(shown(Some(&json!({ "objects": [object("a", "created")] }))), error.message);
+        assert_eq!(shown(None), error.message);
     }
 
     #[test]

@@ -151,6 +151,7 @@ codes! {
     SH3022 "the installation belongs to another target" "Give each target its own inventory_namespace; after a target was renamed, send the command with adopt.";
     SH3023 "the object is an inventory of the worker" "Remove it from the manifest.";
     SH3024 "the kind is not served at the moment" "Restore the named aggregated API or CRD; the command is retried until then.";
+    SH3025 "an admission webhook gave an invalid answer" "Repair the webhook, or delete its configuration.";
     // SH31xx: manifests.
     SH3101 "the manifest is not valid YAML or JSON" "Fix the syntax error at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";

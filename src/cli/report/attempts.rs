@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::event::{EarlierAttempt, Outcome, ResultData};
+use crate::prose::plural;
 
 use super::super::output::{QUIET, styled};
 
@@ -25,7 +26,7 @@ fn describe(attempt: &EarlierAttempt, text: &mut String) {
         let _ = writeln!(text, "    {:<10} {}", one.action, one.object);
     }
     if *objects_omitted > 0 {
-        let _ = writeln!(text, "    and {objects_omitted} more objects");
+        let _ = writeln!(text, "    and {}", plural(*objects_omitted, "more object"));
     }
 }
 
