@@ -218,7 +218,10 @@ fn number<N: FromStr>(text: &str) -> Result<N, String> {
 #[must_use]
 pub fn run() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let (cli, subcommand) = parse().unwrap_or_else(|error| refuse(&with_verb_hint(error)));
+    let (cli, subcommand) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&with_verb_hint(error)).into(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
@@ -253,14 +256,17 @@ fn parse() -> Result<(Cli, String), clap::Error> {
     Ok((cli, path))
 }
 
-/// Prints help or the usage error, with the command that explains it, and ends the process.
-fn refuse(error: &clap::Error) -> ! {
-    if error.exit_code() == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        error.exit();
-    }
+/// Prints help, or a usage error with the command that explains it.
+fn refuse(error: &clap::Error) -> Exit {
+    // A closed pipe is no reason to fail.
     let _ = error.print();
-    output::note(format_args!("  {}", output::more(Code::SH5002.as_str())));
-    std::process::exit(error.exit_code())
+    if error.exit_code() == 0 {
+        return Exit::Success;
+    }
+    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::note(format_args!("  {}", output::more(Code::SH5002.as_str())));
+    }
+    Exit::Usage
 }
 
 /// A verb in the place of a subcommand, or its last part, as in `istioctl install`, gets a hint at the subcommands that

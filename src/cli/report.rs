@@ -17,7 +17,7 @@ use super::error::for_verb;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
 use crate::cluster::{ObjectReport, ObjectsReport};
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use crate::event::{CommandKey, Outcome, ResultData};
 use crate::prose;
 use crate::report::{self, Block, Objects, Words};
@@ -114,14 +114,19 @@ fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     }
     text += &attempts::text(result);
     if let Some(error) = &result.error {
-        let message = without_repetition(error, result.report.as_ref());
-        text += &render(&Problem { message, remedy: for_verb(&error.remedy, verb), ..error.clone() });
+        let short = |text: &String| without_repetition(text, result.report.as_ref());
+        text += &render(&Problem {
+            message: short(&error.message),
+            causes: error.causes.iter().map(short).collect(),
+            remedy: for_verb(&error.remedy, verb),
+            ..error.clone()
+        });
     }
     text.trim_end().to_owned()
 }
 
-/// The message of an error about several objects, without the first object's error if the report has that.
-fn without_repetition(error: &Problem, report: Option<&Value>) -> String {
+/// The text of an error about several objects, without the first object's error if the report has that.
+fn without_repetition(text: &str, report: Option<&Value>) -> String {
     fn has(value: &Value, message: &str) -> bool {
         match value {
             Value::Object(fields) => {
@@ -131,11 +136,9 @@ fn without_repetition(error: &Problem, report: Option<&Value>) -> String {
             _ => false,
         }
     }
-    match (error.message.split_once(", first "), report) {
-        (Some((count, first)), Some(report)) if error.code == Code::SH3016.as_str() && has(report, first) => {
-            count.to_owned()
-        }
-        _ => error.message.clone(),
+    match text.split_once(" failed, first ") {
+        Some((count, first)) if report.is_some_and(|report| has(report, first)) => format!("{count} failed"),
+        _ => text.to_owned(),
     }
 }
 
@@ -289,13 +292,11 @@ mod tests {
     fn the_error_of_an_object_is_shown_once() {
         let mut failed = object("a", "failed");
         failed["problem"] = json!({ "code": "SH3006", "class": "terminal", "message": "no", "remedy": "Set force." });
-        let error =
-            json!({"code": "SH3016", "class": "terminal", "message": "1 of 2 objects failed, first no", "remedy": ""});
-        let error: Problem = serde_json::from_value(error).unwrap();
-        let shown = |report: Option<&Value>| without_repetition(&error, report);
+        let text = "1 of 2 objects failed, first no";
+        let shown = |report: Option<&Value>| without_repetition(text, report);
         assert_eq!(shown(Some(&json!({ "objects": [failed] }))), "1 of 2 objects failed");
-        assert_eq!(shown(Some(&json!({ "objects": [object("a", "created")] }))), error.message);
-        assert_eq!(shown(None), error.message);
+        assert_eq!(shown(Some(&json!({ "objects": [object("a", "created")] }))), text);
+        assert_eq!(shown(None), text);
     }
 
     #[test]

@@ -254,7 +254,7 @@ const ABOUT_THE_OBJECT: [&str; 12] = [
     "strict decoding error",
 ];
 
-/// What denies an object: a webhook, a ValidatingAdmissionPolicy, a MutatingAdmissionPolicy.
+/// What denies an object: a webhook, a `ValidatingAdmissionPolicy`, a `MutatingAdmissionPolicy`.
 const DENIED: [&str; 3] = ["denied the request", "ValidatingAdmissionPolicy", "' denied request: "];
 
 /// What the API server says when it has called an admission webhook and cannot use the answer. A repeat gets the same one.

@@ -18,7 +18,7 @@ const BROKEN: [(&str, &str); 7] = [
     ("failed-test", "test failed"),
     ("wrong-type", "cannot unmarshal"),
     ("no-patch", "undecodable patch"),
-    ("unknown-type", "invalid response.patchType"),
+    ("unknown-type", "\"Merge\""),
     ("another-uid", "expected response.uid"),
 ];
 
@@ -30,7 +30,11 @@ fn answer(request: &Value) -> Value {
         "failed-test" => patch(json!([{ "op": "test", "path": "/data/a", "value": "other" }])),
         "wrong-type" => patch(json!([{ "op": "add", "path": "/data", "value": 5 }])),
         "no-patch" => patch(json!("add")),
-        "unknown-type" => json!({ "allowed": true, "patchType": "Merge", "patch": STANDARD.encode("[]") }),
+        "unknown-type" => {
+            let mut answer = patch(json!([{ "op": "add", "path": "/data/b", "value": "2" }]));
+            answer["patchType"] = json!("Merge");
+            answer
+        }
         "another-uid" => json!({ "allowed": true, "uid": "other" }),
         _ => json!({ "allowed": true }),
     }

@@ -18,7 +18,7 @@ pub struct AdmissionWebhook {
 }
 
 impl AdmissionWebhook {
-    /// Answers each `request` of an AdmissionReview with a `response`, to which the request's uid is added if it has none.
+    /// Answers each `request` of an `AdmissionReview` with a `response`, to which the request's uid is added if it has none.
     pub async fn start(answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = rcgen::KeyPair::generate().unwrap();

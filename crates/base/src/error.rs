@@ -155,7 +155,7 @@ codes! {
     // SH31xx: manifests.
     SH3101 "the manifest is not valid YAML or JSON" "Fix the syntax error at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
-    SH3103 "a document is not a Kubernetes object" "Set apiVersion, kind and metadata.name.";
+    SH3103 "a document is not a Kubernetes object" "Correct the named field; each document needs apiVersion, kind and metadata.name.";
     SH3104 "duplicate object" "Remove one of the two.";
     // SH32xx: Istio's charts and lifecycle.
     SH3201 "the chart is not available" "Check charts.source in the worker's configuration, or provide the chart in a folder or mirror.";

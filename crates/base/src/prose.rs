@@ -38,7 +38,7 @@ pub fn plural<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) ->
 
 /// The form of a verb that agrees with a number: `is` or `are`.
 #[must_use]
-pub fn agree<'a, N: PartialEq + From<u8>>(count: N, one: &'a str, several: &'a str) -> &'a str {
+pub fn agree<'a, N: Copy + PartialEq + From<u8>>(count: N, one: &'a str, several: &'a str) -> &'a str {
     if count == N::from(1) { one } else { several }
 }
 
