@@ -258,7 +258,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
 
 /// Prints help, or a usage error with the command that explains it.
 fn refuse(error: &clap::Error) -> Exit {
-    // A closed pipe is no reason to fail.
+    // A pipe that the reader has closed does not make it fail.
     let _ = error.print();
     if error.exit_code() == 0 {
         return Exit::Success;

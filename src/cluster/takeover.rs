@@ -82,7 +82,7 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
 }
 
 /// Those of the fields that the object has. The fields are of another version of the kind: one that has another name in
-/// the object's version is not among them, so that nobody owns it any more, as after `kubectl apply --server-side`.
+/// the object's version is not among them, so that it has no owner any more, as after `kubectl apply --server-side`.
 fn present(fields: &Value, object: &Value) -> Value {
     let below = |(name, fields): (&String, &Value)| {
         if name == "." {
