@@ -421,7 +421,9 @@ pub(super) fn may_recreate(desired: &Desired, seen: &Seen, options: &ApplyOption
 fn limit_of_recreate(desired: &Desired, seen: &Seen) -> Option<String> {
     let kind = &desired.object.kind;
     if never_recreated(desired.object.group(), kind) {
-        return Some(format!("a {kind} is never recreated, because data of others would go with it"));
+        return Some(format!(
+            "a {kind} is never recreated, because this would delete data that the manifest does not contain"
+        ));
     }
     let claim = seen.bound_to.as_ref().filter(|_| kind == "PersistentVolume" && desired.object.group().is_empty())?;
     Some(format!(
