@@ -137,17 +137,6 @@ async fn nats(config: &Config, checks: &mut Checks) -> Result<Option<Client>, Er
             let message = "streams, buckets and consumers are as declared".to_owned();
             checks.add(Section::Nats, Status::Passed, message, None)?;
         }
-        // In a cluster another server may have JetStream, so this alone is no failure.
-        Err(_) if !info.jetstream => {
-            let remedy = "Start nats-server with -js, or enable jetstream in its configuration.".to_owned();
-            checks.add(
-                Section::Nats,
-                Status::Failed,
-                "JetStream is not enabled on the server".to_owned(),
-                Some(remedy),
-            )?;
-            return Ok(None);
-        }
         Err(error) => {
             checks.problem(Section::Nats, Status::Failed, &error)?;
             return Ok(None);

@@ -126,6 +126,7 @@ codes! {
     SH2007 "invalid NATS credentials" "Check the files named in the configuration.";
     SH2008 "record not found" "Check the id; results are stored for 30 days, events and commands for 7.";
     SH2011 "the message exceeds the size limit of NATS" "Narrow the command, or raise max_payload of the server and max_message_size of the stream.";
+    SH2012 "JetStream is not enabled on the NATS server" "Start nats-server with -js, or enable jetstream in its configuration.";
     // SH30xx: the cluster.
     SH3001 "cannot connect to the API server" "Check the server address in the kubeconfig and the network.";
     SH3002 "the API server rejected the credentials (unauthorized)" "Renew the credentials in the target's kubeconfig.";
