@@ -288,12 +288,11 @@ fn leftovers() -> Vec<(&'static str, Vec<Value>)> {
         ("a pod security level", vec![space(json!({"pod-security.kubernetes.io/enforce": "restricted"}))]),
         ("a namespace", vec![space(json!({"istio-injection": "disabled"}))]),
         ("a CRD of Helm", vec![crd_of_helm()]),
-        ("an injector of a dead revision", vec![dead_injector("istio-sidecar-injector-old", "istio.io/rev", "old")]),
         // Before: precheck was ready, and the installation was refused because of two injectors of one pod.
         ("a default tag", vec![dead_injector("istio-revision-tag-default", "istio-injection", "enabled")]),
         (
-            "two injectors of another mesh",
-            vec![dead_injector("other-a", "istio.io/rev", "other"), dead_injector("other-b", "istio.io/rev", "other")],
+            "two injectors of a dead revision",
+            vec![dead_injector("old-a", "istio.io/rev", "old"), dead_injector("old-b", "istio.io/rev", "old")],
         ),
         ("a role of Helm", role(json!({"name": named, "annotations": {"meta.helm.sh/release-name": "istiod"}}))),
         ("a role of an unknown tool", role(json!({"name": named}))),
@@ -380,9 +379,8 @@ async fn an_installation_succeeds_where_precheck_is_ready() {
         "a namespace",
         "a validator of Istio's kinds",
         "a validator of jobs",
-        "an injector of a dead revision",
         "an unrelated role",
-        "two injectors of another mesh",
+        "two injectors of a dead revision",
     ];
     assert_eq!(ready, BTreeSet::from(expected));
 }

@@ -139,7 +139,8 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
     }
     let more: usize = named.values().map(|count| count.saturating_sub(NAMED)).sum();
     let more = if more == 0 { String::new() } else { format!(" ({more} not listed: -o wide)") };
-    let _ = writeln!(text, "  {}", styled(QUIET, format_args!("{}{more}", objects.summary)));
+    let summary = styled(QUIET, format_args!("{}{more}", objects.summary));
+    let _ = writeln!(text, "  {}", wrapped(&summary, 2, 2));
 }
 
 /// Whether the action is all that there is to report about the object.
