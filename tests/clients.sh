@@ -84,7 +84,7 @@ started=("$!" "${started[@]}")
 await SAILHAND_MESHERY "$state/meshery.log" '^http://[0-9.]*:[0-9]*$'
 
 export SAILHAND_BRIDGE_KUBECONFIG=$kubeconfig
-for name in meshery-client grpcio-client; do
+for name in meshery-client meshery-apps grpcio-client; do
   "$cache/bin/kubectl" --kubeconfig "$kubeconfig" create namespace "$name" >>"$state/kubectl.log"
 done
 # Nothing waits for readiness: pods of the gateway need an injection webhook that answers, which no simulated node runs.

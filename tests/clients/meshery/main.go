@@ -285,8 +285,11 @@ func (m *meshery) user(keys []string, kubeconfig string, report func(string, err
 		if err != nil {
 			return err
 		}
+		if err := judge(event, summary, operation.key == "istio" && !remove, remove); err != nil {
+			return err
+		}
 		ended[id] = event["summary"]
-		return judge(event, summary, operation.key == "istio" && !remove, remove)
+		return nil
 	}
 	for _, operation := range operations {
 		report(operation.key, do(operation, false))
