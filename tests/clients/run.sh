@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the third-party clients and validators. Each is prepared once; what pip, npm and go print goes to a log.
 #
-#   run.sh schemas      the files below schemas/, by the AsyncAPI parser and Python's jsonschema; the types of clients/, which
-#                       are generated from them; Meshery's gRPC contract, by buf
+#   run.sh schemas      the files below schemas/, by the AsyncAPI parser and Python's jsonschema; the types and the
+#                       packages of clients/; Meshery's gRPC contract, by buf
 #   run.sh prepare      installs and builds what the other parts need, which they do too
 #   run.sh clients      commands through a running worker, gateway and bridge: SAILHAND_NATS_URL, SAILHAND_TARGET,
 #                       SAILHAND_GATEWAY_URL, SAILHAND_GATEWAY_TOKEN, SAILHAND_BRIDGE and SAILHAND_BRIDGE_KUBECONFIG say where
@@ -71,6 +71,36 @@ generated_types() {
   else
     report_failure "clients: $output"
   fi
+}
+
+# Whether a package to be published has these files; the list of its files comes on standard input.
+has_files() {
+  local package=$1 files name missing=""
+  files=$(cat)
+  shift
+  for name in "$@"; do
+    [[ $files == *"$name"* ]] || missing+=" $name"
+  done
+  if [[ -z $missing ]]; then
+    echo "ok clients: the package for $package is complete"
+  else
+    report_failure "clients: the package for $package lacks$missing: ${files:0:500}"
+  fi
+}
+
+# What is published: built as for its registry, not the sources.
+packages_are_complete() {
+  local built
+  built=$(mktemp -d)
+  prepare_python && "$prepared/python/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+    --wheel-dir "$built" "$packages/python" >>"$log" 2>&1
+  python3 -m zipfile -l "$built"/*.whl 2>&1 |
+    has_files Python sailhand_client/_types.py sailhand_client/py.typed licenses/LICENSE METADATA
+  rm -rf "$built" "$packages/python/build" "$packages/python/src/"*.egg-info
+  build_typescript
+  (cd "$packages/typescript" && npm pack --dry-run --json 2>>"$log") |
+    has_files TypeScript dist/index.js dist/index.d.ts dist/nats.js README.md LICENSE
+  (cd "$packages/go" && GOWORK=off go vet ./... 2>&1 && ls) | has_files Go LICENSE README.md types.go http nats
 }
 
 python() {
@@ -196,6 +226,7 @@ case ${1:-} in
     node_in schemas asyncapi.js
     python contract.py
     generated_types
+    packages_are_complete
     "$here/../tools/proto/check.sh" || failed=1
     ;;
   prepare) at_once prepare_python prepare_node prepare_go ;;
