@@ -148,10 +148,9 @@ fn success(reference: &Reference, result: &ResultData, closes: bool) -> (String,
     };
     let details = match key.as_str() {
         "istio" if closes && installs(reference) => "The Istio service mesh is now installed".to_owned(),
-        "istio" => String::new(),
+        "istio" | "istio-vet" => String::new(),
         // The report in the form that Meshery's server stores.
         "smi_conformance" if report["legacy"].is_object() => report["legacy"].to_string(),
-        "istio-vet" => String::new(),
         _ => details(report),
     };
     (summary, details)
