@@ -13,6 +13,7 @@ mod relabeling;
 mod targets;
 
 use super::envelope::{QueryAnswer, Unusable};
+use crate::prose::plural;
 
 /// The rungs, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -341,7 +342,7 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         return Some(unselected);
     }
     let (cause, message) = if control_plane {
-        (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} proxies is", mesh.expected.len()))
+        (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} is", plural(mesh.expected.len(), "proxy")))
     } else {
         (
             Cause::NothingScrapesIstio,

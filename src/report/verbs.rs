@@ -7,7 +7,7 @@ use super::{Block, Cell, CodeGroup, Objects, Tone, Words};
 use crate::cluster::ObjectReport;
 use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
-use crate::prose::plural;
+use crate::prose::{agree, plural};
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
 use crate::task::scrape::ScrapeReport;
@@ -117,7 +117,8 @@ impl Render for MeshReport {
 impl Render for StatusReport {
     fn blocks(&self, _: bool) -> Vec<Block> {
         let gateway_api = self.gateway_api.as_deref().unwrap_or("not installed");
-        let line = format!("Kubernetes {}, Gateway API {gateway_api}, {} proxies", self.kubernetes, self.proxies);
+        let line =
+            format!("Kubernetes {}, Gateway API {gateway_api}, {}", self.kubernetes, plural(self.proxies, "proxy"));
         let mut blocks = vec![Block::Line(Cell::plain(line))];
         let header = ["REVISION", "VERSION", "NAMESPACE", "READY", "INSTALLED BY", "SUPPORTED", "PROXIES"];
         let planes = self.control_planes.iter().map(|plane| {
@@ -293,7 +294,12 @@ fn verdict(verdict: Verdict) -> Cell {
 
 fn upgrade_gate_blocks(gate: &UpgradeGateReport) -> Vec<Block> {
     let back = if gate.went_back { ", and everything went back" } else { "" };
-    let title = format!("{} of {} workloads were restarted under the gate{back}", gate.restarted, gate.workloads);
+    let title = format!(
+        "{} of {} {} restarted under the gate{back}",
+        gate.restarted,
+        plural(gate.workloads, "workload"),
+        agree(gate.restarted, "was", "were")
+    );
     let rows = gate.observations.iter().map(|one| {
         vec![
             Cell::plain(one.restarted.to_string()),

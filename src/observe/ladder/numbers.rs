@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Answers, Cause, Diagnosis, Mesh, QueryAnswer, info, is_empty, names, relabeling, targets, text, warning};
 use crate::analysis::istio::pod::has_sidecar;
 use crate::observe::envelope::Series;
+use crate::prose::{agree, plural};
 
 const REQUESTS: &str = "istio_requests_total";
 const BUCKETS: &str = "istio_request_duration_milliseconds_bucket";
@@ -115,7 +116,12 @@ fn scraped_twice(answers: &Answers) -> Option<Diagnosis> {
     let pods = pods(some(answers.twice.as_ref())?);
     Some(warning(
         Cause::ScrapedTwice,
-        format!("{} pods are scraped by more than one job, so rates are doubled: {}", pods.len(), names(&pods)),
+        format!(
+            "{} {} scraped by more than one job, so rates are doubled: {}",
+            plural(pods.len(), "pod"),
+            agree(pods.len(), "is", "are"),
+            names(&pods)
+        ),
         "Remove one of the scrape jobs, or restrict the connection's scope to one job.",
     ))
 }
@@ -193,7 +199,11 @@ fn failing_applications(answers: &Answers) -> Option<Diagnosis> {
     let pods = pods(some(answers.merge_failures.as_ref())?);
     Some(info(
         Cause::ApplicationMetricsFail,
-        format!("metrics merging cannot read the application's metrics of {} pods: {}", pods.len(), names(&pods)),
+        format!(
+            "metrics merging cannot read the application's metrics of {}: {}",
+            plural(pods.len(), "pod"),
+            names(&pods)
+        ),
         "Correct prometheus.io/port and prometheus.io/path of the pod template; metrics of the proxy are not affected.",
     ))
 }

@@ -14,6 +14,7 @@ use crate::event::CommandKey;
 use crate::observe::gate::{Progress, Reason, Sample, Steps, Thresholds, Verdict};
 use crate::observe::promql::{self, Matchers, Subject};
 use crate::observe::signals::{self, ErrorClass, Key};
+use crate::prose::plural;
 use crate::task::Error;
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, round, wrong};
@@ -225,11 +226,11 @@ pub fn evidence(reason: Reason, observations: &[Observation]) -> String {
     match (reason, &last.reason) {
         (Reason::Undecided, Some(reason)) => format!("{at} the store gave no data: {reason}"),
         (Reason::Undecided, None) => {
-            format!("{at} only {} requests in a window, {} failed", last.requests, last.failed)
+            format!("{at} only {} in a window, {} failed", plural(last.requests, "request"), last.failed)
         }
         (Reason::Unhealthy, _) => {
             let latency = last.latency_p99_ms.map(|ms| format!(", p99 {ms} ms")).unwrap_or_default();
-            format!("{at} {} of {} requests failed{latency}", last.failed, last.requests)
+            format!("{at} {} of {} failed{latency}", last.failed, plural(last.requests, "request"))
         }
     }
 }
