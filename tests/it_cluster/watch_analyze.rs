@@ -95,19 +95,9 @@ struct Watching {
 }
 
 impl Watching {
-    fn start(namespace: &str) -> Self {
+    fn start(namespace: &str, code: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args([
-                "analyze",
-                "--watch",
-                "-o",
-                "json",
-                "--codes",
-                "IST0144",
-                "--only-namespace",
-                namespace,
-                "--kubeconfig",
-            ])
+            .args(["analyze", "--watch", "-o", "json", "--codes", code, "--only-namespace", namespace, "--kubeconfig"])
             .arg(control_plane::kubeconfig())
             .stdout(Stdio::piped())
             .spawn()
@@ -140,11 +130,43 @@ async fn the_command_line_watches_too() {
     let (cx, _) = context(&namespace, 1);
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
     write(&cx, deployment(&namespace, "one", 1337)).await;
-    let watching = Watching::start(&namespace);
+    let watching = Watching::start(&namespace, "IST0144");
     let deployment_one = format!("Deployment {namespace}/one");
     assert_eq!(watching.next(), ("found".to_owned(), deployment_one.clone()));
     write(&cx, deployment(&namespace, "one", 1000)).await;
     assert_eq!(watching.next(), ("resolved".to_owned(), deployment_one));
+}
+
+/// The Secret is there before the workload whose namespace makes it count, so that it is never missing. The workload has
+/// no pods.
+#[tokio::test]
+async fn new_workload_of_a_gateway_makes_its_secrets_count() {
+    crate::support::istio_crds::install();
+    let namespace = unique("watch-secret");
+    let (cx, _) = context(&namespace, 1);
+    let metadata = json!({"name": "web", "namespace": namespace});
+    let tls = json!({"mode": "SIMPLE", "credentialName": "web"});
+    let port = json!({"number": 443, "name": "https", "protocol": "HTTPS"});
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+    write(&cx, json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"tls.key": "YQ=="}})).await;
+    let gateway = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
+        "spec": {"selector": {"app": namespace}, "servers": [{"port": port, "hosts": ["*"], "tls": tls}]},
+    });
+    write(&cx, gateway).await;
+    let watching = Watching::start(&namespace, "IST0101");
+    let next = || (watching.next(), format!("Gateway {namespace}/web"));
+    let (event, gateway) = next();
+    assert_eq!(event, ("found".to_owned(), gateway.clone()), "no workload has the label");
+    write(&cx, deployment(&namespace, &namespace, 1000)).await;
+    assert_eq!(watching.next(), ("resolved".to_owned(), gateway.clone()));
+    let policy = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
+        "spec": {"hosts": ["a.example.com"], "http": [{"route": [{"destination": {"host": "missing"}}]}]},
+    });
+    write(&cx, policy).await;
+    let route = format!("VirtualService {namespace}/web");
+    assert_eq!(watching.next(), ("found".to_owned(), route), "the Secret of the Gateway is not reported before");
 }
 
 #[tokio::test]
