@@ -16,6 +16,7 @@ mod bus_path;
 #[path = "../tests/support/corpus.rs"]
 mod corpus;
 mod install;
+mod many_targets;
 mod measure;
 mod reanalyze;
 mod scale;
@@ -26,7 +27,7 @@ mod support;
 use std::process::{Command, ExitCode};
 
 /// Name and program of each measurement.
-const ALL: [(&str, fn()); 8] = [
+const ALL: [(&str, fn()); 9] = [
     ("bus_path", bus_path::main),
     ("apply", apply::main),
     ("analyze", analyze::main),
@@ -34,6 +35,7 @@ const ALL: [(&str, fn()); 8] = [
     ("install", install::main),
     ("scale", scale::main),
     ("backlog", backlog::main),
+    ("many_targets", many_targets::main),
     ("start", start::main),
 ];
 

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sailhand::analysis::source::{self, Sources};
 use sailhand::analysis::{Finding, Settings, Snapshot, mesh, report, rules, run};
-use sailhand::bridge::{kubeconfig, matching};
+use sailhand::bridge::matching;
 use sailhand::cluster::manifest;
 use sailhand::config::{Bridge, BridgeTarget};
 use sailhand::error::Problem;

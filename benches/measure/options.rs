@@ -7,7 +7,7 @@ pub fn words() -> impl Iterator<Item = String> {
     std::env::args().skip(1).filter(|word| word != "--bench").skip(1) // `--bench` is cargo's own
 }
 
-/// The variable that tells a measurement that it is part of `--quick`.
+/// The variable that marks a measurement as part of `--quick`.
 pub const QUICK: &str = "SAILHAND_BENCH_QUICK";
 
 /// Whether this is a short run, whose figures are compared with those of short runs.

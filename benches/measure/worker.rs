@@ -82,6 +82,13 @@ impl Worker {
         worker
     }
 
+    /// Ends it as Kubernetes does, with SIGTERM, and waits for its end.
+    pub async fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        tokio::task::spawn_blocking(move || self.child.wait()).await.unwrap().unwrap();
+    }
+
     /// Of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()

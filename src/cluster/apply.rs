@@ -153,7 +153,7 @@ impl Run<'_> {
         Err(refusal)
     }
 
-    /// The error for an object of an unknown kind, with what may be meant.
+    /// The error for an object of an unknown kind, with suggestions.
     async fn unknown(&self, one: &Desired) -> Error {
         let mut error = one.unknown();
         if let Error::UnknownKind { api_version, kind, near, .. } = &mut error {

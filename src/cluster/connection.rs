@@ -208,7 +208,7 @@ impl Cluster {
         self.kinds.exact(self, api_version, kind).await
     }
 
-    /// What may be meant by a kind that the cluster does not serve, for a person.
+    /// Suggestions for a kind that the cluster does not serve, for an error message.
     pub(super) async fn near_kind(&self, api_version: &str, kind: &str) -> Option<String> {
         self.kinds.near(api_version, kind).await
     }
@@ -407,7 +407,7 @@ impl Cluster {
 /// How to send a server-side apply.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Apply {
-    /// Take over fields of others.
+    /// Take over fields of other managers.
     pub force: bool,
     /// Only answer what would be.
     pub dry_run: bool,

@@ -94,7 +94,7 @@ impl Kinds {
         }
     }
 
-    /// What may be meant by a kind that is not served: the versions of the same kind, or a kind of the group with a
+    /// Suggestions for a kind that is not served: the versions of the same kind, or a kind of the group with a
     /// similar name.
     pub async fn near(&self, api_version: &str, kind: &str) -> Option<String> {
         let known = self.known.lock().await;

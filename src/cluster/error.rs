@@ -45,7 +45,7 @@ pub enum Error {
         api_version: String,
         /// Such as `Gadget`.
         kind: String,
-        /// What may be meant: other versions of the kind, or a kind with a similar name.
+        /// Suggestions: other versions of the kind, or a kind with a similar name.
         near: Option<String>,
     },
     /// Discovery lacks the kind, and its objects may exist: an aggregated API is down, or a CRD serves no version.
@@ -130,7 +130,7 @@ pub enum Error {
         installation: String,
         /// The higher fence; none when the inventory itself went away.
         stored: Option<u64>,
-        /// The fence of this work.
+        /// The fence of this command.
         own: u64,
     },
     /// A newer command has been applied.

@@ -184,7 +184,7 @@ impl Inventory {
         }
     }
 
-    /// Makes sure, before a phase of writes, that the installation is still this work's.
+    /// Checks, before a phase of writes, that no newer command has taken over the installation.
     pub async fn assert_fence(
         &mut self,
         cluster: &Cluster,
@@ -205,7 +205,7 @@ impl Inventory {
         self.write(cluster, entries, guard, generation).await
     }
 
-    /// Removes the inventory itself, if it is as this work left it.
+    /// Removes the inventory itself, unless another command has changed it.
     pub async fn remove(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
         let _writing = guard.writing().await?;
         let Some(version) = &self.version else { return Ok(()) };

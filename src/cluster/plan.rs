@@ -401,7 +401,9 @@ pub(super) fn with_limit_of_recreate(desired: &Desired, error: Error) -> Error {
             if never_recreated(desired.object.group(), &desired.object.kind) =>
         {
             let kind = &desired.object.kind;
-            let text = format!("{text}; a {kind} is never recreated, because data of others would go with it");
+            let text = format!(
+                "{text}; a {kind} is never recreated, because this would delete data that the manifest does not contain"
+            );
             Error::Request { verb, object, fault: ApiError::Immutable(text) }
         }
         error => error,

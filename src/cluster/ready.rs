@@ -2,7 +2,7 @@
 //! own fields; knows neither clients nor time.
 //!
 //! Where this differs from kstatus: a Job is ready when it is complete (or suspended, as its spec asks), not when it
-//! has started; a crash loop and a missing place on a node are reasons to wait, as both may end without help.
+//! has started; a crash loop and a missing place on a node are reasons to wait, as both may end without a change of the object.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub enum Readiness {
     Current,
     /// Not ready; what it waits for.
     InProgress(String),
-    /// It will not become ready without help; why.
+    /// It does not become ready without a change of the object; the reason.
     Failed(String),
     /// It is being deleted.
     Terminating,

@@ -96,7 +96,7 @@ impl<W: Workloads> Contract<W> {
     async fn counts(&self, endpoint: &Endpoint) -> Result<Counts, Error> {
         let reply = self.workloads.http(endpoint, "GET", "/metrics", String::new()).await?;
         serde_json::from_str(&reply.body).map_err(|error| {
-            violation(endpoint, format!("GET /metrics answers {} and no counts: {error}", reply.status))
+            violation(endpoint, format!("the answer to GET /metrics has no counts (status {}): {error}", reply.status))
         })
     }
 

@@ -181,7 +181,7 @@ pub fn namespace_for(
     })
 }
 
-/// Jobs of others that scrape proxies, ztunnel or istiod already: pool and number of its targets.
+/// Jobs that we did not create and that scrape proxies, ztunnel or istiod already: pool and number of its targets.
 #[must_use]
 pub fn other_jobs(targets: &[Value], monitors: &[Monitor]) -> BTreeMap<String, usize> {
     let mut jobs = BTreeMap::new();

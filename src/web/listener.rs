@@ -87,7 +87,7 @@ pub(crate) struct Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // First, because a client that sends a byte now and then must not postpone it.
+        // First, because a client that sends single bytes must not postpone it.
         if self.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

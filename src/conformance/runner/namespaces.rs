@@ -14,6 +14,7 @@ use super::super::suite::{Group, NAMESPACE, SECOND, THIRD};
 use super::case::ends;
 use super::precheck::items;
 use super::{Context, Options, waypoint};
+use crate::analysis::istio::waypoint::USE as USE_WAYPOINT;
 use crate::cluster::ObjectRef;
 use crate::guard::Stop;
 use crate::hex::hex;
@@ -105,7 +106,7 @@ impl<'a> Namespaces<'a> {
             labels[key] = json!(value);
         }
         if let Some(name) = waypoint::name(group, self.options.data_plane) {
-            labels[waypoint::USE_LABEL] = json!(name);
+            labels[USE_WAYPOINT] = json!(name);
         }
         if self.options.keep_namespace {
             labels[KEPT_LABEL] = json!("true");

@@ -11,8 +11,6 @@ use crate::cluster::ObjectRef;
 /// Name of the Gateway.
 const NAME: &str = "waypoint";
 const API_VERSION: &str = "gateway.networking.k8s.io/v1";
-/// Label by which a namespace uses a waypoint for its Services.
-pub(super) const USE_LABEL: &str = "istio.io/use-waypoint";
 
 /// The waypoint that a group of cases needs in this data plane.
 pub(super) fn name(group: &Group, data_plane: DataPlane) -> Option<&'static str> {

@@ -23,6 +23,7 @@ use super::http_route_group::HttpRouteGroupSpec;
 use super::istio::{Existing, IstioKind, IstioObject};
 use super::object::{Identity, Object};
 use super::snapshot::{Namespace, Service, Snapshot, Workload};
+use crate::analysis::istio::waypoint::Choice;
 
 /// Facts about the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,15 +199,12 @@ impl<'a> World<'a> {
     }
 
     /// Namespace and name of the waypoint of a Service: by its own labels, else by those of its namespace.
-    ///
-    /// Source: istio.io, "Configure waypoint proxies".
     fn waypoint(&self, service: &'a Service) -> Option<Key<'a>> {
         let namespace = self.namespaces.get(service.namespace.as_str())?;
-        let own = Some(&service.labels).filter(|labels| labels.contains_key("istio.io/use-waypoint"));
-        let labels = own.unwrap_or(&namespace.labels);
-        let name = labels.get("istio.io/use-waypoint").filter(|name| *name != "none" && is_plain(name))?;
-        let place = labels.get("istio.io/use-waypoint-namespace").filter(|name| is_plain(name));
-        Some((place.unwrap_or(&service.namespace), name))
+        let choice = |labels: &'a BTreeMap<String, String>| {
+            Choice::by(|key| labels.get(key).map(String::as_str), &service.namespace)
+        };
+        choice(&service.labels).or(choice(&namespace.labels)).filter(|(place, name)| is_plain(place) && is_plain(name))
     }
 
     fn principal(&self, namespace: &str, service_account: &str) -> String {

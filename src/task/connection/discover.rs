@@ -249,7 +249,7 @@ fn flavor(data: &Value) -> Option<Flavor> {
     {
         Some(Flavor::VictoriaMetrics)
     } else {
-        None // Prometheus and Thanos answer alike: what the objects show stays.
+        None // Prometheus and Thanos give the same answer, so the answer does not change what the objects show.
     }
 }
 

@@ -10,6 +10,7 @@ use super::listing;
 use super::store::Store;
 use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::pod::has_sidecar;
+use crate::analysis::istio::waypoint::{Choice, is_waypoint};
 use crate::cluster::{self, Cluster};
 use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
 use crate::task::Error;
@@ -159,12 +160,14 @@ fn slim(pod: &mut Value) {
     }
 }
 
-fn ambient_without_waypoint(namespaces: &[Value], gateways: &[Value]) -> Vec<String> {
-    let has_waypoint = |space: &Value| {
-        gateways.iter().any(|gateway| {
-            gateway["spec"]["gatewayClassName"] == "istio-waypoint"
-                && gateway["metadata"]["namespace"] == space["metadata"]["name"]
-        })
+fn ambient_without_waypoint<'a>(namespaces: &'a [Value], gateways: &'a [Value]) -> Vec<String> {
+    let text = |object: &'a Value, field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    let waypoints = gateways.iter().filter(|gateway| is_waypoint(&gateway["spec"]));
+    let waypoints: Vec<_> = waypoints.map(|gateway| (text(gateway, "namespace"), text(gateway, "name"))).collect();
+    let has_waypoint = |space: &'a Value| {
+        let name = text(space, "name");
+        let chosen = Choice::of_labels(&space["metadata"]["labels"], name).named();
+        waypoints.iter().any(|waypoint| waypoint.0 == name || Some(*waypoint) == chosen)
     };
     namespaces
         .iter()
@@ -187,5 +190,25 @@ mod tests {
             namespace("injected", json!({"istio.io/dataplane-mode": "ambient", "istio-injection": "enabled"})),
         ];
         assert_eq!(ambient_without_waypoint(&namespaces, &[]), ["ambient"]);
+    }
+
+    #[test]
+    fn namespace_may_use_the_waypoint_of_another_namespace() {
+        let labels = json!({
+            "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "shared",
+            "istio.io/use-waypoint-namespace": "infra",
+        });
+        let namespaces = [json!({"metadata": {"name": "shop", "labels": labels}})];
+        let gateway = |class: &str, protocol: &str| {
+            let listeners = json!([{"protocol": protocol}]);
+            json!({
+                "metadata": {"name": "shared", "namespace": "infra"},
+                "spec": {"gatewayClassName": class, "listeners": listeners},
+            })
+        };
+        let none: [String; 0] = [];
+        assert_eq!(ambient_without_waypoint(&namespaces, &[gateway("istio-waypoint", "HBONE")]), none);
+        assert_eq!(ambient_without_waypoint(&namespaces, &[gateway("own", "HBONE")]), none);
+        assert_eq!(ambient_without_waypoint(&namespaces, &[gateway("istio", "HTTP")]), ["shop"]);
     }
 }

@@ -62,7 +62,7 @@ pub struct UninstallParams {
     /// Secret, the root certificates in all namespaces, and the mesh labels of namespaces. Needs `confirm`.
     #[serde(default)]
     pub purge: bool,
-    /// The target's name, to say that `purge` is meant.
+    /// The target's name, to confirm `purge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub confirm: Option<String>,

@@ -139,7 +139,7 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
     warnings
 }
 
-/// Namespaces that a policy for the mesh does not mean: the cluster's own, and the control plane's.
+/// Namespaces that warnings about a policy for the mesh leave out: those of Kubernetes, and the control plane's.
 fn apart(policy: &Policy, namespace: &str) -> bool {
     policy.scope.of == Of::Mesh && (namespace.starts_with("kube-") || namespace == policy.namespace.as_str())
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::spec::Spec;
 use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::protocol::{Protocol, of_service_port};
+use crate::analysis::istio::waypoint::Choice;
 
 /// Reasons why rules may have no effect. `proxies` says whether some pod of the namespace has a proxy of its own.
 pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) -> Vec<String> {
@@ -32,11 +33,10 @@ pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) 
             named.join(", ")
         ));
     }
-    let label = |object: &Value, key: &str| object["metadata"]["labels"][key].as_str().map(str::to_owned);
     let ambient = NamespaceMode::of_labels(&namespace["metadata"]["labels"]).is_ambient();
-    let waypoint = label(service, "istio.io/use-waypoint").or_else(|| label(namespace, "istio.io/use-waypoint"));
-    let read = waypoint.is_some_and(|waypoint| waypoint != "none");
-    if ambient && !read && !spec.rules.is_empty() {
+    let of_namespace = Choice::of_labels(&namespace["metadata"]["labels"], place);
+    let waypoint = Choice::of_labels(&service["metadata"]["labels"], place).or(of_namespace);
+    if ambient && waypoint.is_none() && !spec.rules.is_empty() {
         warnings.push(format!(
             "namespace {place} is in ambient mode, where only a waypoint reads requests, and Service {name} has none: set \
              the label istio.io/use-waypoint"
@@ -95,7 +95,9 @@ mod tests {
         assert!(joined(&json!({}), &ambient).contains("only a waypoint reads requests"));
         let with = json!({"istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint"});
         assert_eq!(joined(&json!({}), &with), "");
-        let own = json!({"metadata": {"labels": {"istio.io/use-waypoint": "none"}}});
-        assert!(joined(&own, &with).contains("only a waypoint"), "the Service's own label wins");
+        for without in ["none", ""] {
+            let own = json!({"metadata": {"labels": {"istio.io/use-waypoint": without}}});
+            assert!(joined(&own, &with).contains("only a waypoint"), "the label of the Service takes precedence");
+        }
     }
 }

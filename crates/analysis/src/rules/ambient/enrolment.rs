@@ -1,7 +1,8 @@
 //! Checks references to waypoints that do not exist, are not used, or serve another type of traffic. Source: istio.io,
 //! ambient, "Configure waypoint proxies"; Kiali's checks KIA1312, KIA1313.
 
-use super::waypoint::{self, LABEL, named_by};
+use super::waypoint::{self, choice_of};
+use crate::istio::waypoint::USE;
 use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
@@ -116,9 +117,8 @@ spec: {ports: [{port: 80, name: http}]}
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let is_namespace = resource.kind == Kind::Namespace;
-    let own = if is_namespace { &resource.name } else { &resource.namespace };
-    let Some((namespace, name)) = named_by(resource, own).filter(|(_, name)| *name != "none") else { return };
-    let field = format!("metadata.labels[\"{LABEL}\"]");
+    let Some((namespace, name)) = choice_of(resource).named() else { return };
+    let field = format!("metadata.labels[\"{USE}\"]");
     if is_namespace
         && !namespace_mode(resource).is_ambient()
         && resource.label("istio.io/ingress-use-waypoint").is_none()

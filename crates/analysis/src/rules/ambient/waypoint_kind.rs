@@ -1,7 +1,8 @@
 //! Labels that name a waypoint which does not handle the traffic. Source: istio.io, ambient, "Configure waypoint
 //! proxies" (`istio.io/use-waypoint`, `istio.io/waypoint-for`); istio `pilot/pkg/serviceregistry/ambient/waypoints.go`.
 
-use super::waypoint::{LABEL, is_waypoint, named_by};
+use super::waypoint::{choice_of, is_waypoint};
+use crate::istio::waypoint::USE;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Namespace, Kind::Service, Kind::ServiceEntry, Kind::Pod];
@@ -48,11 +49,7 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
 };
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
-    let own = if resource.kind == Kind::Namespace { &resource.name } else { &resource.namespace };
-    let Some((namespace, name)) = named_by(resource, own) else { return };
-    if name == "none" {
-        return;
-    }
+    let Some((namespace, name)) = choice_of(resource).named() else { return };
     let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else { return };
     let handled = gateway.label("istio.io/waypoint-for").unwrap_or("service");
     let problem = if !is_waypoint(gateway) {
@@ -69,7 +66,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let message = format!("Gateway {} {problem}", gateway.full_name());
     findings
         .add(&SH7137, resource, message)
-        .field(format!("metadata.labels[\"{LABEL}\"]"))
+        .field(format!("metadata.labels[\"{USE}\"]"))
         .arguments([gateway.full_name()])
         .related(gateway);
 }

@@ -45,7 +45,7 @@ const FIELDS: [&str; 26] = [
 ];
 /// Maximum number of objects that builds collect, all together, counted at each kustomization on their way.
 const MOST_OBJECTS: usize = 200_000;
-/// Maximum number of bytes of manifests that builds collect, counted alike.
+/// Maximum number of bytes of manifests that builds collect.
 const MOST_BYTES: usize = 256 << 20;
 
 /// Objects that builds have collected.
