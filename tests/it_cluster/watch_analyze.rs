@@ -141,7 +141,7 @@ async fn the_command_line_watches_too() {
 /// no pods.
 #[tokio::test]
 async fn new_workload_of_a_gateway_makes_its_secrets_count() {
-    crate::support::istio_crds::install();
+    support::istio_crds::install();
     let namespace = unique("watch-secret");
     let (cx, _) = context(&namespace, 1);
     let metadata = json!({"name": "web", "namespace": namespace});
