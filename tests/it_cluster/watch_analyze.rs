@@ -138,35 +138,43 @@ async fn the_command_line_watches_too() {
 }
 
 /// The Secret is there before the workload whose namespace makes it count, so that it is never missing. The workload has
-/// no pods.
+/// no pods. The other gateway is evidence that the Secrets of the namespace are known.
 #[tokio::test]
 async fn new_workload_of_a_gateway_makes_its_secrets_count() {
     support::istio_crds::install();
     let namespace = unique("watch-secret");
     let (cx, _) = context(&namespace, 1);
-    let metadata = json!({"name": "web", "namespace": namespace});
-    let tls = json!({"mode": "SIMPLE", "credentialName": "web"});
-    let port = json!({"number": 443, "name": "https", "protocol": "HTTPS"});
+    let object = |api_version: &str, kind: &str, name: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    let route = |name: &str, host: &str| {
+        let http = json!([{"route": [{"destination": {"host": host}}]}]);
+        let spec = json!({"hosts": [format!("{name}.example.com")], "http": http});
+        object("networking.istio.io/v1", "VirtualService", name, spec)
+    };
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
-    write(&cx, json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"tls.key": "YQ=="}})).await;
-    let gateway = json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
-        "spec": {"selector": {"app": namespace}, "servers": [{"port": port, "hosts": ["*"], "tls": tls}]},
-    });
-    write(&cx, gateway).await;
+    for name in ["edge", "web"] {
+        let metadata = json!({"name": name, "namespace": namespace});
+        write(&cx, json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"tls.key": "YQ=="}}))
+            .await;
+        let port = json!({"number": 443, "name": "https", "protocol": "HTTPS"});
+        let tls = json!({"mode": "SIMPLE", "credentialName": name});
+        let servers = json!([{"port": port, "hosts": [format!("{name}.example.com")], "tls": tls}]);
+        let spec = json!({"selector": {"app": name}, "servers": servers});
+        write(&cx, object("networking.istio.io/v1", "Gateway", name, spec)).await;
+    }
+    write(&cx, deployment(&namespace, "edge", 1000)).await;
+    write(&cx, object("v1", "Service", "cart", json!({"ports": [{"name": "http", "port": 80}]}))).await;
+    write(&cx, route("first", "missing")).await;
     let watching = Watching::start(&namespace, "IST0101");
-    let next = || (watching.next(), format!("Gateway {namespace}/web"));
-    let (event, gateway) = next();
-    assert_eq!(event, ("found".to_owned(), gateway.clone()), "no workload has the label");
-    write(&cx, deployment(&namespace, &namespace, 1000)).await;
-    assert_eq!(watching.next(), ("resolved".to_owned(), gateway.clone()));
-    let policy = json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
-        "spec": {"hosts": ["a.example.com"], "http": [{"route": [{"destination": {"host": "missing"}}]}]},
-    });
-    write(&cx, policy).await;
-    let route = format!("VirtualService {namespace}/web");
-    assert_eq!(watching.next(), ("found".to_owned(), route), "the Secret of the Gateway is not reported before");
+    let is = |event: &str, name: &str| (event.to_owned(), format!("VirtualService {namespace}/{name}"));
+    assert_eq!(watching.next(), is("found", "first"));
+    write(&cx, deployment(&namespace, "web", 1000)).await;
+    write(&cx, route("second", "missing")).await;
+    assert_eq!(watching.next(), is("found", "second"));
+    write(&cx, route("second", "cart")).await;
+    assert_eq!(watching.next(), is("resolved", "second"));
 }
 
 #[tokio::test]
