@@ -1,7 +1,7 @@
 //! The trees of `wild_trees` in a real API server. Each tree is applied as its tool applies it, together with what the
 //! controllers of the tree would make. The findings of `sailhand analyze -A` then equal those of the folder, and the
 //! findings of `istioctl analyze` agree. `just analysis-trees` applies more seeds.
-#![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
+#![allow(clippy::disallowed_methods, reason = "other processes have their own time, and a recipe sets the seeds")]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -135,7 +135,7 @@ fn control_plane() -> Value {
 /// Namespace of pods that istiod injects; the label is in the trees.
 const IN_MESH: &str = "shop";
 
-/// The pod that the controller of a Rollout or a CloneSet makes of its template, with its account.
+/// The pod that the controller of a Rollout or a `CloneSet` makes of its template, with its account.
 fn pod(owner: &Value) -> [Value; 2] {
     let (name, namespace) = (&owner["metadata"]["name"], &owner["metadata"]["namespace"]);
     let template = &owner["spec"]["template"];
@@ -165,7 +165,7 @@ fn entry() -> Value {
     ])
 }
 
-/// The chart of Flux's HelmRelease `edge`.
+/// The chart of the `HelmRelease` edge of Flux.
 fn edge() -> Value {
     let labels = json!({"istio": "edge"});
     json!([workload("istio-system", "edge", &labels, "istio-proxy", &[]), service("istio-system", "edge", &labels, 80)])
