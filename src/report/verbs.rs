@@ -9,12 +9,15 @@ use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
 use crate::prose::{agree, plural};
 use crate::task::analyze::AnalysisReport;
+use crate::task::connection::{CheckReport, DiscoverReport};
+use crate::task::dashboard::DashboardReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
+use crate::task::metrics::{PromqlReport, QueryReport};
 use crate::task::scrape::ScrapeReport;
 use crate::task::traffic::{GateReport, TrafficReport};
 
 /// A report that knows its own form.
-trait Render {
+pub(super) trait Render {
     /// Its blocks. `wide` lists unchanged objects too.
     fn blocks(&self, wide: bool) -> Vec<Block>;
 }
@@ -29,6 +32,11 @@ pub fn blocks(verb: &str, report: &Value, wide: bool) -> Option<Vec<Block>> {
         "config.analyze" => of::<AnalysisReport>(report, wide),
         "scrape.apply" | "scrape.remove" => of::<ScrapeReport>(report, wide),
         "traffic.apply" | "traffic.clear" => of::<TrafficReport>(report, wide),
+        "connection.discover" => of::<DiscoverReport>(report, wide),
+        "connection.check" => of::<CheckReport>(report, wide),
+        "metrics.query" => of::<QueryReport>(report, wide),
+        "metrics.promql" => of::<PromqlReport>(report, wide),
+        "dashboard.apply" | "dashboard.remove" => of::<DashboardReport>(report, wide),
         _ => None,
     }
 }
@@ -42,16 +50,16 @@ fn yes_or_no(value: bool) -> Cell {
 }
 
 /// A table unless it has no rows.
-fn table(header: &[&'static str], rows: Vec<Vec<Cell>>) -> Option<Block> {
+pub(super) fn table(header: &[&'static str], rows: Vec<Vec<Cell>>) -> Option<Block> {
     (!rows.is_empty()).then(|| Block::Table { header: header.to_vec(), rows })
 }
 
 /// A list unless it has no items.
-fn list(title: impl Into<String>, items: &[String]) -> Option<Block> {
+pub(super) fn list(title: impl Into<String>, items: &[String]) -> Option<Block> {
     (!items.is_empty()).then(|| Block::List { title: title.into(), items: items.to_vec() })
 }
 
-fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
+pub(super) fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
     (!objects.is_empty()).then(|| Block::Objects(Objects::of(words, objects)))
 }
 
@@ -61,7 +69,7 @@ pub fn warning(text: &str) -> Block {
     Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.to_owned() }
 }
 
-fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
+pub(super) fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
     texts.iter().map(|text| warning(text))
 }
 

@@ -5,7 +5,8 @@
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
 #   build.sh charts     these, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
-#                       Flux's server-side apply, and Prometheus with its promtool
+#                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, and buf and ghz for the
+#                       bridge's gRPC
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -54,10 +55,13 @@ istio_tools=(
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
   "istio-analyzers|istio|./analyzers|||"
   "flux-ssa|flux|.|||"
+  "buf|buf|github.com/bufbuild/buf/cmd/buf|||"
+  "ghz|ghz|github.com/bojand/ghz/cmd/ghz|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
   "prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|||$prometheus_flags|$prometheus_tags"
+  "victoria-metrics|victoria-metrics|github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics|||"
 )
 node_tools=(
   "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.34|--version|$kubernetes_flags"
@@ -175,7 +179,7 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 20, with node 28"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 23, with node 31"
   local i found label left
   for i in "${!wanted[@]}"; do
     IFS='|' read -r name folder package fitting ask flags tags <<<"${wanted[i]}"

@@ -33,7 +33,7 @@ pub(super) fn false_numbers(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
 
 /// No request was counted: a rule drops the series, a Telemetry object disables them, or there was no traffic.
 fn missing_series(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
-    if !is_empty(answers.requests.as_ref()) || !is_empty(answers.tcp.as_ref()) {
+    if !is_empty(answers.requests.as_ref()) {
         return None;
     }
     let dropping = answers.configuration.as_ref().map(|all| relabeling::dropping_jobs(all, REQUESTS));
@@ -45,6 +45,9 @@ fn missing_series(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         let remedy =
             "Remove the override with `disabled: true`, or restrict it to the metrics and workloads that it is for.";
         return Some(Diagnosis { evidence: vec![place], ..warning(Cause::TelemetryRemovesMetrics, message, remedy) });
+    }
+    if !is_empty(answers.tcp.as_ref()) {
+        return None; // A mesh with TCP connections only.
     }
     let message = "proxies are scraped and have counted no request and no connection yet".to_owned();
     Some(info(Cause::NoTraffic, message, "None needed: send a request through the mesh to see metrics."))

@@ -20,12 +20,10 @@ struct Down {
     error: String,
 }
 
-/// Proxies that are not scraped.
-pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
+/// Proxies that are not scraped: targets that fail, and pods without a target.
+pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> (Vec<Diagnosis>, Vec<Diagnosis>) {
     let (down, missing) = unseen(answers, mesh);
-    let mut found = failing(&down, mesh);
-    found.extend(unscraped(&missing, answers, mesh));
-    found
+    (failing(&down, mesh), unscraped(&missing, answers, mesh))
 }
 
 /// Failing targets, and pods that no target stands for.
@@ -70,7 +68,9 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
         let (Some(pod), Some(space), Some(port)) = (pod, space, port(target)) else { continue };
         let pod = format!("{space}/{pod}");
         if target["health"] == "up" {
-            up.push(pod);
+            if is_of_proxy(port, &pod, mesh) {
+                up.push(pod);
+            }
         } else if target["health"] == "down" {
             let error = cut(target["lastError"].as_str().unwrap_or_default(), 200);
             let one = Down { pod, port, error };
@@ -80,6 +80,21 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
         }
     }
     (up, down)
+}
+
+/// Whether the proxy serves its metrics at this port: the application's port shows nothing of Istio, although its target is
+/// up.
+fn is_of_proxy(port: u16, pod: &str, mesh: &Mesh) -> bool {
+    let declares = |pod: &Value| {
+        ["containers", "initContainers"].iter().any(|list| {
+            let containers = pod["spec"][list].as_array().into_iter().flatten();
+            containers
+                .filter(|one| one["name"] == "istio-proxy")
+                .flat_map(|one| one["ports"].as_array().into_iter().flatten())
+                .any(|one| one["containerPort"] == port)
+        })
+    };
+    PORTS.contains(&port) || pod_named(pod, mesh).is_some_and(declares)
 }
 
 fn is_over_limit(one: &Down) -> bool {
@@ -95,7 +110,11 @@ fn refuses_plaintext(one: &Down, mesh: &Mesh) -> bool {
 }
 
 fn pod_of<'a>(one: &Down, mesh: &'a Mesh) -> Option<&'a Value> {
-    let (space, name) = one.pod.split_once('/')?;
+    pod_named(&one.pod, mesh)
+}
+
+fn pod_named<'a>(place: &str, mesh: &'a Mesh) -> Option<&'a Value> {
+    let (space, name) = place.split_once('/')?;
     mesh.pods.iter().find(|pod| pod["metadata"]["namespace"] == space && pod["metadata"]["name"] == name)
 }
 
@@ -186,8 +205,7 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
 }
 
 fn is_native(place: &str, mesh: &Mesh) -> bool {
-    let one = Down { pod: place.to_owned(), port: 0, error: String::new() };
-    pod_of(&one, mesh).is_some_and(|pod| {
+    pod_named(place, mesh).is_some_and(|pod| {
         pod["spec"]["initContainers"].as_array().into_iter().flatten().any(|one| one["name"] == "istio-proxy")
     })
 }

@@ -12,7 +12,7 @@ use super::params::ApplyParams;
 use super::spec::{Spec, catches_all};
 use crate::event::CommandKey;
 use crate::observe::gate::{Progress, Reason, Sample, Steps, Thresholds, Verdict};
-use crate::observe::promql::{self, Matchers, Subject};
+use crate::observe::promql::{self, Selection, Subject};
 use crate::observe::signals::{self, ErrorClass, Key};
 use crate::prose::plural;
 use crate::task::Error;
@@ -104,7 +104,7 @@ pub struct Plan {
     pub store: Store,
     rule: usize,
     canary: usize,
-    matchers: Matchers,
+    selection: Selection,
     key: Key,
 }
 
@@ -137,7 +137,7 @@ impl Plan {
             thresholds: gate.health.thresholds(),
             rule,
             canary,
-            matchers: Matchers::of(&subject, &store.scope),
+            selection: Selection::of(&subject, &store.scope),
             store,
             key,
             gate: gate.clone(),
@@ -179,7 +179,7 @@ impl Plan {
 
     /// The query for requests.
     pub fn query(&self) -> String {
-        promql::requests(&self.matchers, self.gate.health.window_s())
+        promql::requests(&self.selection, self.gate.health.window_s())
     }
 
     /// Asks the store about the canary. A store that does not answer gives no data.
@@ -210,7 +210,7 @@ impl Plan {
         if self.thresholds.max_latency_p99_ms.is_some() {
             let answer = self
                 .store
-                .query(&promql::latency_buckets(&self.matchers, true, self.gate.health.window_s()), None)
+                .query(&promql::latency_buckets(&self.selection, true, self.gate.health.window_s()), None)
                 .await?;
             let latency = signals::latency(&answer, true, 0.99);
             sample.latency_p99_ms = latency.get(&self.key).map(|(_, value, _)| *value);
