@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The Helm chart on a real node: NATS with the accounts of deploy/nats, the topology by the chart's Job, workers and
-# dashboard in a namespace with the PodSecurity level `restricted`, `helm test`, and a command from inside the cluster.
+# The Helm chart on a real node: NATS with the accounts of deploy/nats, the topology by the chart's Job, workers,
+# dashboard, gateway and bridge in a namespace with the PodSecurity level `restricted`, `helm test`, a command from inside the
+# cluster, and one over HTTP.
 # Prints `ok NAME` or `FAILED NAME: reason`.
 #
 # Needs the running node of `just cluster-up`, `cargo build` and `just tools istio`. SAILHAND_E2E_KUBECONFIG names another
@@ -15,6 +16,7 @@ chart=$project/deploy/helm/sailhand
 source "$project/tests/cluster/settings.sh"
 export KUBECONFIG=${SAILHAND_E2E_KUBECONFIG:-$KUBECONFIG}
 namespace=sailhand-chart
+token=0123456789abcdef0123456789abcdef
 work=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-chart-XXXXXX")
 area="chart on a node"
 # shellcheck source=../support/checks.sh
@@ -52,7 +54,10 @@ nats() {
       --from-literal=nats.conf=$'jetstream { store_dir: "/data", max_file_store: 20GB }\ninclude "accounts.conf"\n' &&
     kubectl -n "$namespace" create secret generic sailhand-nats --from-literal=password=WORKERpassword &&
     kubectl -n "$namespace" create secret generic sailhand-nats-admin --from-literal=password=ADMINpassword &&
-    kubectl -n "$namespace" create secret generic sailhand-dashboard-nats --from-literal=password=OPERATORpassword || return 1
+    kubectl -n "$namespace" create secret generic sailhand-dashboard-nats --from-literal=password=OPERATORpassword &&
+    kubectl -n "$namespace" create secret generic sailhand-gateway-nats --from-literal=password=GATEWAYpassword &&
+    kubectl -n "$namespace" create secret generic sailhand-gateway-tokens --from-literal=ci="$token" &&
+    kubectl -n "$namespace" create secret generic sailhand-bridge-nats --from-literal=password=BRIDGEpassword || return 1
   kubectl -n "$namespace" apply -f - <<'END' || return 1
 apiVersion: v1
 kind: Service
@@ -101,6 +106,8 @@ config: |
   listen = "0.0.0.0:8321"
   [targets.local]
   inventory_namespace = "$namespace"
+  [targets.dev] # the target for which deploy/nats permits commands of the gateway
+  inventory_namespace = "$namespace"
 topology:
   enabled: true
   config: |
@@ -121,13 +128,40 @@ dashboard:
     identity_header = "X-Forwarded-User"
     trusted_proxies = ["127.0.0.1/32"]
     allow_actions = true
+gateway:
+  enabled: true
+  replicas: 1
+  config: |
+    [nats]
+    url = ["$url"]
+    user = "gateway"
+    password_file = "/etc/sailhand/nats/password"
+    inbox_prefix = "_INBOX_gateway"
+    [gateway]
+    listen = "0.0.0.0:8323"
+    [gateway.principals.ci]
+    token_file = "/etc/sailhand/tokens/ci"
+    verbs = ["ping"]
+    targets = ["dev"]
+    source_prefix = "/ci/"
+bridge:
+  enabled: true
+  config: |
+    [nats]
+    url = ["$url"]
+    user = "bridge"
+    password_file = "/etc/sailhand/nats/password"
+    inbox_prefix = "_INBOX_bridge"
+    [bridge.targets.local]
+    server = ["https://kubernetes.default.svc"]
+    server_only = true
 END
 }
 
 install_chart() {
   values >"$work/values.yaml"
   helm upgrade --install sailhand "$chart" --namespace "$namespace" --values "$work/values.yaml" --wait --timeout 2m ||
-    { kubectl -n "$namespace" get pods,jobs,events; kubectl -n "$namespace" logs -l app.kubernetes.io/instance=sailhand --tail 20; return 1; }
+    { kubectl -n "$namespace" get pods,jobs; kubectl -n "$namespace" logs -l app.kubernetes.io/instance=sailhand --prefix --tail 5; return 1; }
 }
 
 # A Job with the dashboard's user, which is the operator.
@@ -163,18 +197,35 @@ END
   [[ $(kubectl -n sailhand-chart-work get configmap inside -o 'jsonpath={.data.from}') == cluster ]]
 }
 
-# A connection that `port-forward` makes comes from 127.0.0.1 inside the pod, as that of a proxy in the same pod.
-pages() {
-  local port=18322 base=http://127.0.0.1:18322 try
-  kubectl -n "$namespace" port-forward deployment/sailhand-dashboard "$port:8322" >"$work/forward.log" 2>&1 &
+# `forwarded DEPLOYMENT PORT` leaves the local address in $base. Ends with the subshell that `check` runs a check in.
+forwarded() {
+  local port=1$2 try
+  base=http://127.0.0.1:$port
+  kubectl -n "$namespace" port-forward "deployment/$1" "$port:$2" >"$work/forward.log" 2>&1 &
   forward=$!
-  trap 'kill "$forward" 2>/dev/null' EXIT # of the subshell that `check` runs this in
+  trap 'kill "$forward" 2>/dev/null' EXIT
   for ((try = 0; try < 100; try++)); do
-    curl -fs "$base/livez" >/dev/null && break
+    curl -fs "$base/livez" >/dev/null && return
     sleep 0.1
   done
+  cat "$work/forward.log"
+  return 1
+}
+
+# A connection that `port-forward` makes comes from 127.0.0.1 inside the pod, as that of a proxy in the same pod.
+pages() {
+  forwarded sailhand-dashboard 8322 || return 1
   [[ $(curl -s -o /dev/null -w '%{http_code}' "$base/runs") == 401 ]] || { echo "without an identity the page is not refused"; return 1; }
   curl -fs -H 'X-Forwarded-User: jane' "$base/runs" | grep -q config.apply || { cat "$work/forward.log"; echo "the run is not listed"; return 1; }
+}
+
+command_over_http() {
+  local event='{"specversion":"1.0","type":"io.meshery.istio.command.ping.v1","source":"/ci/chart","id":"1","subject":"dev","data":{"echo":"by HTTP"}}'
+  local sent place
+  forwarded sailhand-gateway 8323 || return 1
+  sent=$(curl -fsS "$base/v1/events" -H "Authorization: Bearer $token" -H 'Content-Type: application/cloudevents+json' -d "$event") || return 1
+  place=$(sed -n 's/.*"location":"\([^"]*\)".*/\1/p' <<<"$sent")
+  curl -fsS "$base$place?wait=30s" -H "Authorization: Bearer $token" | grep -q '"echo":"by HTTP"'
 }
 
 upgrade() {
@@ -187,6 +238,7 @@ check "images" images && check "NATS with the accounts" nats && check "installat
   check "helm test" helm test sailhand --namespace "$namespace" --timeout 1m
 ((failed)) || check "a command from inside the cluster" send_command
 ((failed)) || check "pages of the dashboard" pages
+((failed)) || check "a command over HTTP through the gateway" command_over_http
 ((failed)) || check "an upgrade without changes restarts nothing" upgrade
 ((failed)) || check "uninstallation" helm uninstall sailhand --namespace "$namespace" --wait --timeout 1m
 exit "$failed"
