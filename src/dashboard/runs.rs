@@ -38,11 +38,6 @@ impl ListQuery {
         }
     }
 
-    fn position(&self) -> Option<Position> {
-        let (start, key) = self.before.rsplit_once('-')?;
-        Some((start.parse().ok()?, key.parse().ok()?))
-    }
-
     /// The filters as a query string.
     fn encoded(&self) -> String {
         let pairs = [("state", &self.state), ("target", &self.target), ("verb", &self.verb), ("q", &self.q)];
@@ -54,6 +49,12 @@ impl ListQuery {
     }
 }
 
+/// A position of an address, `<start>-<key>`.
+pub(super) fn position(text: &str) -> Option<Position> {
+    let (start, key) = text.rsplit_once('-')?;
+    Some((start.parse().ok()?, key.parse().ok()?))
+}
+
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(viewer): Extension<Viewer>,
@@ -62,7 +63,7 @@ pub(super) async fn list(
     let content = {
         let index = shared.index();
         let selection = query.selection();
-        let before = query.position();
+        let before = position(&query.before);
         let mut found: Vec<&Run> = index.page(&selection, before.as_ref()).take(ROWS + 1).collect();
         let has_more = found.len() > ROWS;
         found.truncate(ROWS);
