@@ -15,7 +15,7 @@
 # The minor version must be the pinned one: the tests rely on what exactly these releases do.
 #
 # A second run does nothing. A changed go.mod or build flag rebuilds what it describes. SAILHAND_TOOLS_BUILD=1 ignores
-# what is on the machine. Needs bash, go, openssl and curl (the last two for the control plane).
+# what is on the machine. SAILHAND_TOOLS_DONE names a folder that gets a file built-NAME when NAME is there. Needs bash, go, openssl and curl (the last two for the control plane).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -148,6 +148,11 @@ build() {
   echo "$label built in $((SECONDS - started)) s"
 }
 
+# The demo starts each server as soon as it is there.
+announce() {
+  [[ -z ${SAILHAND_TOOLS_DONE:-} ]] || touch "$SAILHAND_TOOLS_DONE/built-$1"
+}
+
 main() {
   case ${1:-} in
     '') ;;
@@ -168,6 +173,8 @@ main() {
     recipe=$(recipe_of "$folder" "$package" "$flags" "$tags")
     if [[ ! -x $bin/$name || $(cat "$stamps/$name" 2>/dev/null) != "$recipe" ]]; then
       wanted+=("$line")
+    else
+      announce "$name"
     fi
   done
   if ((${#wanted[@]} == 0)); then
@@ -189,6 +196,7 @@ main() {
       build "$name" "$folder" "$package" "$flags" "$tags" "$label"
     fi
     recipe_of "$folder" "$package" "$flags" "$tags" >"$stamps/$name"
+    announce "$name"
   done
   echo "tools: ready after $SECONDS s"
 }
