@@ -29,6 +29,7 @@ need() {
   if [[ $name == sailhand-analyze ]]; then
     say "${quiet}Building the analyzer; the log is $logs/build-analyze.log.${plain}"
     mkdir -p "$logs"
+    rm -f "$logs"/build-*.log
     cargo_build --package sailhand-analyze >"$logs/build-analyze.log" 2>&1 &
     build_pids+=($!)
     waiting "$name" "$!"
@@ -55,8 +56,9 @@ waiting() {
 
 # On a terminal a line with the seconds; else a line for each minute.
 progress() {
-  local name=$1 seconds=$((SECONDS - $2)) current
-  current=$(tail -q -n 1 "$logs"/build-{worker,servers}.log 2>/dev/null | tr -s ' \r' ' ' | paste -sd '|' | cut -c 1-70) || true
+  local name=$1 seconds=$((SECONDS - $2)) current logged=("$logs"/build-{worker,servers}.log)
+  [[ $name != sailhand-analyze ]] || logged=("$logs/build-analyze.log")
+  current=$(tail -q -n 1 "${logged[@]}" 2>/dev/null | tr -s ' \r' ' ' | paste -sd '|' | cut -c 1-70) || true
   if [[ -t 1 ]]; then
     printf '\r\e[K%swaiting for %s, %d s; now: %s%s' "$quiet" "$name" "$seconds" "$current" "$plain"
   elif ((seconds % 60 == 1)); then
@@ -78,10 +80,14 @@ build_the_rest() {
   ) &
   build_pids+=($!)
   local group=""
-  # helm is needed only where Istio's charts can be had.
-  if [[ -z $own_cluster ]] && charts_can_be_had; then group=charts; fi
+  # helm is needed only where Istio's charts can be had, a control plane only where the cluster is not the user's.
+  if [[ -n $own_cluster ]]; then
+    group=nats
+  elif charts_can_be_had; then
+    group=charts
+  fi
   (
-    SAILHAND_TOOLS_DONE=$state "$root/tests/tools/build.sh" $group >"$logs/build-servers.log" 2>&1 && touch "$state/built-helm" ||
+    SAILHAND_TOOLS_DONE=$state "$root/tests/tools/build.sh" $group >"$logs/build-servers.log" 2>&1 ||
       echo "$logs/build-servers.log" >"$state/build-failed"
   ) &
   build_pids+=($!)
@@ -89,8 +95,11 @@ build_the_rest() {
 
 stop_builds() {
   local pid
-  for pid in "${build_pids[@]}"; do
-    pkill -P "$pid" 2>/dev/null
-    kill "$pid" 2>/dev/null
-  done
+  for pid in "${build_pids[@]}"; do kill_tree "$pid"; done
+}
+
+kill_tree() {
+  local child
+  for child in $(pgrep -P "$1"); do kill_tree "$child"; done
+  kill "$1" 2>/dev/null
 }

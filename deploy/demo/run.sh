@@ -55,7 +55,7 @@ main() {
   done
   export PATH=$programs:$cache/bin:$PATH
   if [[ -n $own_cluster ]]; then
-    need kubectl
+    command -v kubectl >/dev/null || fail "kubectl is missing"
     ask_for_own_cluster
   fi
 

@@ -15,7 +15,8 @@ use super::{Shared, page, report, runs};
 use crate::conformance::model::{RunReport, SpecResult, Status};
 use crate::conformance::report::{diff, html as cases};
 
-const VERB: &str = "conformance.run";
+/// The verb whose reports the page shows.
+pub(super) const VERB: &str = "conformance.run";
 /// Runs of a page. Each report has at most one megabyte.
 const RUNS: usize = 60;
 /// Runs of a suite on a target that the matrix shows.

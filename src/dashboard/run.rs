@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::access::{Viewer, check_form};
 use super::page::{self, Token};
 use super::refusal::Refusal;
-use super::{Shared, report};
+use super::{Shared, conformance, report};
 use crate::client::{History, Observation, Observed};
 use crate::config::TRACE_ID;
 use crate::event::{CommandKey, EventKind, ResultData};
@@ -158,7 +158,11 @@ fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History)
         @if let Some(result) = result {
             @let verb = history.observations.iter().find_map(Observation::result_verb).unwrap_or_default();
             @if let Some(error) = &result.error { h2 { "Error" } (page::problem(error)) }
-            @if let Some(value) = &result.report { h2 { "Report" } (report::render(verb, value)) }
+            @if let Some(value) = &result.report {
+                h2 { "Report" }
+                @if verb == conformance::VERB { p { a href={ "/conformance/" (key) } { "Cases with their evidence" } } }
+                (report::render(verb, value))
+            }
         }
         h2 { "Timeline" }
         @if history.omitted > 0 { p.notice { (history.omitted) " older events are not shown." } }

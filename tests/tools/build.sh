@@ -3,7 +3,8 @@
 # $SAILHAND_CACHE/bin).
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
-#   build.sh charts     these, and helm, which renders Istio's charts
+#   build.sh nats       only nats-server
+#   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
 #                       Flux's server-side apply, and Prometheus with its promtool
 #   build.sh node       all of these, and what a real node and its mesh run
@@ -156,6 +157,7 @@ announce() {
 main() {
   case ${1:-} in
     '') ;;
+    nats) tools=("${tools[0]}") ;;
     charts) tools+=("${chart_tools[@]}") ;;
     istio) tools+=("${chart_tools[@]}" "${istio_tools[@]}") ;;
     node) tools+=("${chart_tools[@]}" "${istio_tools[@]}" "${node_tools[@]}") ;;
