@@ -319,7 +319,8 @@ type ConnectionCheckParams struct {
 
 // ConnectionDiscoverParams: parameters of `connection.discover`.
 type ConnectionDiscoverParams struct {
-	// Whether to ask each server what it is, through the API server's Service proxy.
+	// Whether to ask each server what it is, through the API server's Service proxy, or by port-
+	// forward where the worker has no right to the proxy.
 	Ask *bool `json:"ask,omitempty"`
 
 	// Kinds to report; both when empty.
@@ -343,7 +344,8 @@ type ConnectionRemoveParams struct {
 
 // ConnectionWatchParams: parameters of `connection.watch`.
 type ConnectionWatchParams struct {
-	// Whether to ask each server what it is, through the API server's Service proxy.
+	// Whether to ask each server what it is, through the API server's Service proxy, or by port-
+	// forward where the worker has no right to the proxy.
 	Ask *bool `json:"ask,omitempty"`
 
 	// Duration of the watch from its start; at most 24h. If another worker takes it over, it starts
@@ -630,7 +632,7 @@ type MeshUninstallParams struct {
 	// plugin, ztunnel and the base chart. CRDs stay.
 	All *bool `json:"all,omitempty"`
 
-	// The target's name, to say that `purge` is meant.
+	// The target's name, to confirm `purge`.
 	Confirm *string `json:"confirm,omitempty"`
 
 	// Report what would go, delete nothing.
@@ -2044,8 +2046,8 @@ type RunInfo struct {
 	// The cluster.
 	Cluster ClusterInfo `json:"cluster"`
 
-	// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about
-	// the cluster.
+	// `exec` and `port-forward` send real requests from pods. `simulated` sends none: such a report
+	// says nothing about the cluster.
 	Driver string `json:"driver"`
 
 	// RFC 3339; absent while the run continues.

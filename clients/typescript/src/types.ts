@@ -265,7 +265,10 @@ export interface ConnectionCheckParams {
 
 /** Parameters of `connection.discover`. */
 export interface ConnectionDiscoverParams {
-  /** Whether to ask each server what it is, through the API server's Service proxy. */
+  /**
+   * Whether to ask each server what it is, through the API server's Service proxy, or by port-
+   * forward where the worker has no right to the proxy.
+   */
   ask?: boolean;
   /** Kinds to report; both when empty. */
   kinds?: InstanceKind[];
@@ -285,7 +288,10 @@ export interface ConnectionRemoveParams {
 
 /** Parameters of `connection.watch`. */
 export interface ConnectionWatchParams {
-  /** Whether to ask each server what it is, through the API server's Service proxy. */
+  /**
+   * Whether to ask each server what it is, through the API server's Service proxy, or by port-
+   * forward where the worker has no right to the proxy.
+   */
   ask?: boolean;
   /**
    * Duration of the watch from its start; at most 24h. If another worker takes it over, it starts
@@ -514,7 +520,7 @@ export interface MeshUninstallParams {
    * plugin, ztunnel and the base chart. CRDs stay.
    */
   all?: boolean;
-  /** The target's name, to say that `purge` is meant. */
+  /** The target's name, to confirm `purge`. */
   confirm?: string | null;
   /** Report what would go, delete nothing. */
   dry_run?: boolean;
@@ -1597,8 +1603,8 @@ export interface RunInfo {
   /** The cluster. */
   cluster: ClusterInfo;
   /**
-   * `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about
-   * the cluster.
+   * `exec` and `port-forward` send real requests from pods. `simulated` sends none: such a report
+   * says nothing about the cluster.
    */
   driver: string;
   /** RFC 3339; absent while the run continues. */

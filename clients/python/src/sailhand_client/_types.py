@@ -269,7 +269,8 @@ ConnectionCheckParams = TypedDict(
 ConnectionDiscoverParams = TypedDict(
     "ConnectionDiscoverParams",
     {
-        # Whether to ask each server what it is, through the API server's Service proxy.
+        # Whether to ask each server what it is, through the API server's Service proxy, or by port-
+        # forward where the worker has no right to the proxy.
         "ask": "NotRequired[bool]",
         # Kinds to report; both when empty.
         "kinds": "NotRequired[list[InstanceKind]]",
@@ -295,7 +296,8 @@ ConnectionRemoveParams = TypedDict(
 ConnectionWatchParams = TypedDict(
     "ConnectionWatchParams",
     {
-        # Whether to ask each server what it is, through the API server's Service proxy.
+        # Whether to ask each server what it is, through the API server's Service proxy, or by port-
+        # forward where the worker has no right to the proxy.
         "ask": "NotRequired[bool]",
         # Duration of the watch from its start; at most 24h. If another worker takes it over, it
         # starts again; `expirytime` bounds it in any case.
@@ -520,7 +522,7 @@ MeshUninstallParams = TypedDict(
         # Everything that this worker has installed of Istio: all revisions, tags and gateways, the
         # CNI plugin, ztunnel and the base chart. CRDs stay.
         "all": "NotRequired[bool]",
-        # The target's name, to say that `purge` is meant.
+        # The target's name, to confirm `purge`.
         "confirm": "NotRequired[str | None]",
         # Report what would go, delete nothing.
         "dry_run": "NotRequired[bool]",
@@ -1693,8 +1695,8 @@ RunInfo = TypedDict(
         "attempt": "int",
         # The cluster.
         "cluster": "ClusterInfo",
-        # `exec` sends real requests from pods. `simulated` sends none: such a report says nothing
-        # about the cluster.
+        # `exec` and `port-forward` send real requests from pods. `simulated` sends none: such a
+        # report says nothing about the cluster.
         "driver": "str",
         # RFC 3339; absent while the run continues.
         "finished_at": "NotRequired[str | None]",
