@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::{InstanceKind, ServiceAddress};
 
-pub use bridge::{Bridge, BridgeTarget, Meshery};
+pub use bridge::{Bridge, BridgeClient, BridgeTarget, ConformanceDriver, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc, TRACE_ID};
 pub use error::Error;
 pub use gateway::Gateway;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The third-party clients against the real thing: starts a nats-server, a worker, a gateway and a bridge, then runs
-# clients/run.sh.
+# The third-party clients against the real thing: starts a nats-server, a worker, a gateway, a bridge and a double of
+# Meshery's HTTP endpoints, then runs clients/run.sh.
 #
 # On a control plane of its own: what the clients expect is true of a cluster without Istio's kinds, and the one that the
-# other tests share has them. Needs `just tools` and a built worker (`cargo build`; $SAILHAND_BIN names another one).
+# other tests share has them. At last, Meshery's operations install Istio there. Needs `just tools` and a built worker (`cargo build`; $SAILHAND_BIN names another one).
 # Prints what clients/run.sh prints.
 set -euo pipefail
 
@@ -11,6 +11,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/.." && pwd)
 cache=${SAILHAND_CACHE:-$root/.cache}
 sailhand=${SAILHAND_BIN:-${CARGO_TARGET_DIR:-$root/target}/debug/sailhand}
+# shellcheck source=deploy/demo/istio.sh
+source "$root/deploy/demo/istio.sh" # stand_in_for_istiod
 state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-clients-XXXXXX")
 started=()
 
@@ -42,13 +44,31 @@ start_nats() {
   fail "nats-server did not start"
 }
 
+# Waits until a line of the file `$2` has the pattern `$3`, and exports what it matches as the variable `$1`.
+await() {
+  local try found
+  for ((try = 0; try < 300; try++)); do
+    if found=$(grep -o -m 1 "$3" "$2"); then
+      export "$1=$found"
+      return
+    fi
+    sleep 0.1
+  done
+  cat "$2" >&2
+  fail "$(basename "$2" .log) did not start"
+}
+
 [[ -x $sailhand ]] || fail "$sailhand is missing; cargo build makes it"
 [[ -x $cache/bin/nats-server ]] || fail "$cache/bin/nats-server is missing; 'just tools' builds it"
+"$here/clients/run.sh" prepare >"$state/prepare.log" 2>&1 &
+preparing=$!
 start_nats
 kubeconfig=$("$here/support/control-plane.sh" up "$state-control-plane" --guard $$ | tail -n 1)
 
 export SAILHAND__NATS__URL="[\"$nats_url\"]" SAILHAND__HEALTH__LISTEN=127.0.0.1:0
-printf '[targets.dev]\nkubeconfig = "%s"\n' "$kubeconfig" >"$state/config.toml"
+charts=${SAILHAND_CHARTS:-${SAILHAND_SHARED:-$root/../shared}/charts}
+printf '[targets.dev]\nkubeconfig = "%s"\n[charts]\nsource = "%s"\nhelm = "%s"\n' "$kubeconfig" "$charts" \
+  "$cache/bin/helm" >"$state/config.toml"
 "$sailhand" topology apply >"$state/topology.log" 2>&1 || { cat "$state/topology.log" >&2; fail "topology apply"; }
 export SAILHAND_GATEWAY_TOKEN=0123456789abcdef-clients
 printf '%s\n' "$SAILHAND_GATEWAY_TOKEN" >"$state/token"
@@ -56,32 +76,54 @@ printf '[gateway]\nlisten = "127.0.0.1:0"\n[gateway.principals.clients]\ntoken_f
 source_prefix = "/clients/"\n' "$state/token" >"$state/gateway.toml"
 "$sailhand" gateway --config "$state/gateway.toml" >"$state/gateway.log" 2>&1 &
 started=("$!" "${started[@]}")
-for ((try = 0; try < 200; try++)); do
-  SAILHAND_GATEWAY_URL=$(grep -Eo 'http://[0-9.]+:[0-9]+' "$state/gateway.log" | head -n 1) && break
-  sleep 0.1
-done
-[[ $SAILHAND_GATEWAY_URL ]] || { cat "$state/gateway.log" >&2; fail "the gateway did not start"; }
-export SAILHAND_GATEWAY_URL
+await SAILHAND_GATEWAY_URL "$state/gateway.log" 'http://[0-9.]*:[0-9]*'
+wait "$preparing" || true # each client says what it lacks
+
+node "$here/clients/double/server.js" >"$state/meshery.log" 2>&1 &
+started=("$!" "${started[@]}")
+await SAILHAND_MESHERY "$state/meshery.log" '^http://[0-9.]*:[0-9]*$'
 
 export SAILHAND_BRIDGE_KUBECONFIG=$kubeconfig
-"$cache/bin/kubectl" --kubeconfig "$kubeconfig" create namespace meshery-client >"$state/kubectl.log"
-"$cache/bin/kubectl" --kubeconfig "$kubeconfig" create namespace grpcio-client >>"$state/kubectl.log"
-printf '[bridge]\nlisten = "127.0.0.1:0"\noperations = ["label-namespace"]\n' >"$state/bridge.toml"
+for name in meshery-client meshery-apps grpcio-client; do
+  "$cache/bin/kubectl" --kubeconfig "$kubeconfig" create namespace "$name" >>"$state/kubectl.log"
+done
+# Nothing waits for readiness: pods of the gateway need an injection webhook that answers, which no simulated node runs.
+# Without a data plane, the conformance run is simulated.
+cat >"$state/bridge.toml" <<TOML
+[bridge]
+listen = "127.0.0.1:0"
+operations = ["istio", "istio:delete", "label-namespace", "prometheus-addon", "grafana-addon", "kiali-addon",
+  "jaeger-addon", "zipkin-addon", "istio-vet", "deny-all-policy-operation", "strict-mtls-policy-operation",
+  "mutual-mtls-policy-operation", "disable-mtls-policy-operation", "bookinfo", "httpbin", "custom", "smi_conformance"]
+wait = "0s"
+conformance_driver = "simulated"
+[bridge.meshery]
+url = "$SAILHAND_MESHERY"
+TOML
 "$sailhand" bridge match --target dev <"$kubeconfig" >>"$state/bridge.toml"
 "$sailhand" bridge --config "$state/bridge.toml" >"$state/bridge.log" 2>&1 &
 started=("$!" "${started[@]}")
-for ((try = 0; try < 200; try++)); do
-  SAILHAND_BRIDGE=$(sed -n 's/^Bridge at //p' "$state/bridge.log") && [[ $SAILHAND_BRIDGE ]] && break
-  sleep 0.1
-done
-[[ $SAILHAND_BRIDGE ]] || { cat "$state/bridge.log" >&2; fail "the bridge did not start"; }
-export SAILHAND_BRIDGE
+await SAILHAND_BRIDGE "$state/bridge.log" '^Bridge at .*'
+SAILHAND_BRIDGE=${SAILHAND_BRIDGE#Bridge at }
 "$sailhand" worker --config "$state/config.toml" >"$state/worker.log" 2>&1 &
 worker=$!
 started=("$worker" "${started[@]}")
 
 code=0
 SAILHAND_NATS_URL=$nats_url SAILHAND_TARGET=dev "$here/clients/run.sh" clients || code=$?
+if [[ -e $charts/istio-1.30.3/base/Chart.yaml ]]; then
+  kubectl() {
+    "$cache/bin/kubectl" --kubeconfig "$kubeconfig" "$@"
+  }
+  stand_in_for_istiod >"$state/istiod.log" 2>&1 &
+  started=("$!" "${started[@]}")
+  "$here/clients/run.sh" meshery || code=$?
+elif [[ ${CI:-} ]]; then
+  code=1
+  echo "FAILED meshery: $charts has no charts of Istio 1.30.3; SAILHAND_CHARTS names a folder that has them"
+else
+  echo "NOT RUN: meshery: $charts has no charts of Istio 1.30.3; SAILHAND_CHARTS names a folder that has them"
+fi
 kill -0 "$worker" 2>/dev/null || { code=1; echo "FAILED third-party clients: the worker ended by itself"; }
 ((code == 0)) || { echo "the worker's last lines:"; tail -n 40 "$state/worker.log"; } >&2
 exit "$code"

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
+use super::access::Caller;
 use super::error::Error;
 use super::identity::{self, Reference};
 use super::matching;
@@ -52,9 +53,9 @@ pub(super) struct Sent {
 
 impl Adapter {
     /// `ApplyOperation`.
-    pub(super) async fn apply(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
+    pub(super) async fn apply(&self, caller: &Caller, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
         let key = request.op_name.clone();
-        let applied = self.submit_all(request).await;
+        let applied = self.submit_all(caller, request).await;
         self.metrics.operation(&key, &applied);
         applied
     }
@@ -65,50 +66,57 @@ impl Adapter {
     /// Those of `read`, and [`Error::Argument`] when it panics.
     pub(super) async fn parse<T: Send + 'static>(
         &self,
+        caller: &Caller,
         read: impl FnOnce(&Bridge) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _permit = self.parsing.acquire().await;
-        let config = self.config.clone();
+        let config = caller.config.clone();
         let parsed = tokio::task::spawn_blocking(move || read(&config)).await;
-        parsed.unwrap_or_else(|_| Err(Error::Argument { field: "request", reason: "it cannot be parsed".to_owned() }))
+        let parsed = parsed
+            .unwrap_or_else(|_| Err(Error::Argument { field: "request", reason: "it cannot be parsed".to_owned() }));
+        parsed.map_err(|error| caller.explain(error))
     }
 
     /// The targets of kubeconfigs, which are dropped before any request is sent or command is published.
     ///
     /// # Errors
-    /// Those of [`matching::read`] and [`matching::targets`].
-    pub(super) async fn targets(&self, kubeconfigs: Vec<String>) -> Result<Vec<Target>, Error> {
-        let read = self.parse(move |bridge| {
+    /// Those of [`matching::read`], [`matching::targets`] and [`Caller::check`].
+    pub(super) async fn targets(&self, caller: &Caller, kubeconfigs: Vec<String>) -> Result<Vec<Target>, Error> {
+        let read = self.parse(caller, move |bridge| {
             let facts = matching::read(&kubeconfigs)?;
             let probes = if bridge.probe { probe::prepare(bridge, &kubeconfigs, &facts) } else { Vec::new() };
             Ok((facts, probes))
         });
         let (facts, probes) = read.await?;
         let uids = probe::send(probes).await;
-        self.parse(move |bridge| matching::targets(bridge, &facts, &uids)).await
+        let targets = self.parse(caller, move |bridge| matching::targets(bridge, &facts, &uids)).await?;
+        caller.check(&targets)?;
+        Ok(targets)
     }
 
-    async fn submit_all(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
+    async fn submit_all(&self, caller: &Caller, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
         let operation = operation::find(&request.op_name)?;
         let delete = request.delete_op;
         let namespace = operation::namespace(&request.namespace)?;
         let operation_id = identity::operation_id(&request.operation_id)?;
         let (version, warning) = if operation.has_version(delete) {
-            operation::version(&self.config, &request.version)?
+            operation::version(&caller.config, &request.version)?
         } else {
             (String::new(), None)
         };
         let wait = self.wait();
         let ApplyRuleRequest { username, kube_configs, custom_body, .. } = request;
         let of_request = namespace.clone();
-        let parsed = self.parse(move |bridge| {
-            let inputs = Inputs { namespace: &of_request, delete, body: &custom_body, version: &version, wait: &wait };
+        let parsed = self.parse(caller, move |bridge| {
+            let driver = bridge.conformance_driver;
+            let inputs =
+                Inputs { namespace: &of_request, delete, body: &custom_body, version: &version, wait: &wait, driver };
             let (verb, params) = operation.command(inputs)?;
             operation.check(bridge, delete)?;
             Ok((verb, params))
         });
         let (verb, params) = parsed.await?;
-        let targets = self.targets(kube_configs).await?;
+        let targets = self.targets(caller, kube_configs).await?;
         let reference = |target: &Target| Reference {
             operation_id: operation_id.clone(),
             target: target.clone(),
@@ -121,7 +129,7 @@ impl Adapter {
             let reference = reference(target);
             let params = params.clone();
             let username = &username;
-            async move { self.submit(&reference, username, verb, params).await }
+            async move { self.submit(caller, &reference, username, verb, params).await }
         });
         let sent = try_join_all(sent).await?;
         if let Some(warning) = warning {
@@ -135,6 +143,7 @@ impl Adapter {
     /// Publishes one command. The same reference and user is the same command.
     pub(super) async fn submit(
         &self,
+        caller: &Caller,
         reference: &Reference,
         username: &str,
         verb: &str,
@@ -142,7 +151,7 @@ impl Adapter {
     ) -> Result<Sent, Error> {
         let draft = CommandDraft {
             id: reference.id(),
-            source: identity::source(&self.config.name, username),
+            source: identity::source(&self.config.name, caller.client.as_deref(), username),
             verb: verb.to_owned(),
             params,
             expiry: Some(OffsetDateTime::now_utc() + EXPIRY),
@@ -153,7 +162,7 @@ impl Adapter {
         let submitted = confirmed.map_err(|_| Error::Timeout { seconds: CONFIRM.as_secs() })??;
         tracing::info!(
             key = %submitted.key, target = %reference.target, verb, user = ?&username[..username.floor_char_boundary(64)],
-            duplicate = submitted.duplicate, "command sent"
+            client = caller.client.as_deref(), duplicate = submitted.duplicate, "command sent"
         );
         Ok(Sent { target: reference.target.clone(), key: submitted.key })
     }
@@ -165,23 +174,24 @@ impl Adapter {
 
     fn warn(&self, reference: &Reference, warning: &str) {
         let event = text::warning(reference, warning);
+        let targets = vec![reference.target.clone()];
         if let Some(outbox) = &self.outbox {
             outbox.warn(reference, &event);
         }
-        self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, sent: None });
+        self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, targets, sent: None });
     }
 
     /// `CreateMeshInstance`: verifies the kubeconfig, stores nothing.
-    pub(super) async fn create(&self, request: CreateMeshInstanceRequest) -> Result<(), Error> {
+    pub(super) async fn create(&self, caller: &Caller, request: CreateMeshInstanceRequest) -> Result<(), Error> {
         let invalid = |_| Error::Kubeconfig { number: 1, reason: "it is not UTF-8" };
         let text = String::from_utf8(request.k8s_config).map_err(invalid)?;
         let kubeconfigs = if text.trim().is_empty() { Vec::new() } else { vec![text] };
-        self.targets(kubeconfigs).await.map(|_| ())
+        self.targets(caller, kubeconfigs).await.map(|_| ())
     }
 
     /// `SupportedOperations`.
-    pub(super) fn operations(&self) -> SupportedOperationsResponse {
-        let ops = operation::listed(&self.config).map(|operation| SupportedOperation {
+    pub(super) fn operations(caller: &Caller) -> SupportedOperationsResponse {
+        let ops = operation::listed(&caller.config).map(|operation| SupportedOperation {
             key: operation.key.to_owned(),
             value: operation.title.to_owned(),
             category: operation.category.into(),
@@ -203,8 +213,8 @@ impl Adapter {
     }
 
     /// `StreamEvents`.
-    pub(super) fn events(&self) -> Result<EventStream, Error> {
-        self.hub.subscribe()
+    pub(super) fn events(&self, caller: &Caller) -> Result<EventStream, Error> {
+        self.hub.subscribe(caller.targets.clone())
     }
 }
 

@@ -158,6 +158,7 @@ struct Component {
 impl Component {
     fn part(self, context: Context<'_>) -> Result<Part, Error> {
         let Context { bridge, delete, wait } = context;
+        let driver = bridge.conformance_driver;
         let wrong = |reason: &str| Error::Argument {
             field: "components",
             reason: format!("{} ({} {}): {reason}", self.field, self.kind, self.name),
@@ -173,7 +174,7 @@ impl Component {
         let (key, (verb, params)) = if self.kind == "IstioMesh" {
             ("istio", self.mesh(bridge, &namespace, delete, wait)?)
         } else if let Some((_, key)) = addons.iter().find(|(kind, _)| *kind == self.kind) {
-            let inputs = operation::Inputs { namespace: &namespace, delete, body: "", version: "", wait };
+            let inputs = operation::Inputs { namespace: &namespace, delete, body: "", version: "", wait, driver };
             (*key, operation::find(key)?.command(inputs)?)
         } else {
             if self.kind.is_empty() || self.api_version.is_empty() || self.name.is_empty() {
@@ -193,7 +194,8 @@ impl Component {
         wait: &str,
     ) -> Result<(&'static str, Value), Error> {
         let (version, _) = operation::version(bridge, &string(&self.settings, "version"))?;
-        let inputs = operation::Inputs { namespace, delete, body: "", version: &version, wait };
+        let driver = bridge.conformance_driver;
+        let inputs = operation::Inputs { namespace, delete, body: "", version: &version, wait, driver };
         let (verb, mut params) = operation::find("istio")?.command(inputs)?;
         let profile = string(&self.settings, "profile");
         if !delete && matches!(profile.as_str(), "default" | "minimal" | "demo") {
@@ -262,6 +264,7 @@ fn traits(context: Context<'_>, configuration: &Value) -> Result<Vec<Part>, Erro
                 body: "",
                 version: "",
                 wait: context.wait,
+                driver: context.bridge.conformance_driver,
             };
             let (verb, params) = operation.command(inputs)?;
             parts.push(Part { label: format!("{name} of {namespace}"), key, namespace, verb, params });

@@ -33,6 +33,28 @@ pub enum Error {
         /// The missing entry.
         entry: String,
     },
+    /// A client certificate without permissions.
+    #[error("the client certificate (names {}) is not one of bridge.clients", if .names.is_empty() { "none" } else { .names })]
+    ClientCertificate {
+        /// Its subject alternative names.
+        names: String,
+    },
+    /// A client without permission for an operation.
+    #[error("client {client} may not execute operation {entry}")]
+    ClientOperation {
+        /// Key of `bridge.clients`.
+        client: String,
+        /// The missing entry.
+        entry: String,
+    },
+    /// A client without permission for a target.
+    #[error("client {client} may not reach target {target}")]
+    ClientTarget {
+        /// Key of `bridge.clients`.
+        client: String,
+        /// The target.
+        target: String,
+    },
     /// No kubeconfig and no default target.
     #[error("the request has no kubeconfig: select a cluster in Meshery")]
     NoKubeconfig,
@@ -141,6 +163,7 @@ impl Classify for Error {
             Self::Timeout { .. } | Self::Ended { .. } => Code::SH2002,
             Self::Design { .. } => Code::SH3608,
             Self::TooMany { .. } => Code::SH3606,
+            Self::ClientCertificate { .. } | Self::ClientOperation { .. } | Self::ClientTarget { .. } => Code::SH3609,
             Self::NoTargets | Self::Listen { .. } | Self::Settings(_) => Code::SH3607,
         }
     }
@@ -159,7 +182,10 @@ impl From<Error> for Status {
         let text = cut(&format!("{}: {error}. {}", error.code(), error.remedy()));
         match error {
             Error::UnknownOperation { .. } | Error::Unsupported { .. } => Self::unimplemented(text),
-            Error::NotAllowed { .. } => Self::permission_denied(text),
+            Error::NotAllowed { .. }
+            | Error::ClientCertificate { .. }
+            | Error::ClientOperation { .. }
+            | Error::ClientTarget { .. } => Self::permission_denied(text),
             Error::NoKubeconfig | Error::NoMatch { .. } => Self::failed_precondition(text),
             Error::Client(client::Error::Event(_)) | Error::Kubeconfig { .. } | Error::Argument { .. } => {
                 Self::invalid_argument(text)

@@ -14,7 +14,7 @@ use super::stream::{Hub, Item, Rank, Receipt};
 use super::text;
 use crate::client::{self, Client, Observation, Observed, QueuedMessage};
 use crate::clock::Clock;
-use crate::event::{CommandKey, EventKind, ResultData};
+use crate::event::{CommandKey, EventKind, ResultData, Target};
 use crate::retry;
 
 /// Results of one pull.
@@ -33,7 +33,7 @@ pub(super) struct Feed {
     /// Name of the bridge.
     pub name: String,
     /// Ids of the configured targets.
-    pub targets: Vec<crate::event::Target>,
+    pub targets: Vec<Target>,
 }
 
 /// The command of a result or event, if this bridge has sent it.
@@ -98,7 +98,7 @@ impl Feed {
         waiting: Arc<Mutex<HashSet<u64>>>,
     ) -> Result<(), client::Error> {
         let done = move |sequence| waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence);
-        let mut events = match self.events(&result).await {
+        let (mut events, targets) = match self.events(&result).await {
             Ok(events) => events,
             Err(error) => {
                 done(result.sequence);
@@ -109,11 +109,12 @@ impl Feed {
             done(result.sequence);
             return result.ack().await;
         };
+        let own: Vec<_> = targets.iter().take(1).cloned().collect();
         for event in events {
-            self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, sent: None });
+            self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, targets: own.clone(), sent: None });
         }
         let (receipt, sent) = Receipt::new();
-        self.hub.publish(&Item { event: Arc::new(last), rank: Rank::Final, sent: Some(receipt) });
+        self.hub.publish(&Item { event: Arc::new(last), rank: Rank::Final, targets, sent: Some(receipt) });
         tokio::spawn(async move {
             let settled = if sent.await.is_ok() {
                 result.ack().await
@@ -128,32 +129,36 @@ impl Feed {
         Ok(())
     }
 
-    /// Events of a result, the closing one last; none for the results of other producers and for old ones.
-    async fn events(&self, result: &QueuedMessage) -> Result<Vec<EventsResponse>, client::Error> {
-        let Some(observation) = result.observation() else { return Ok(Vec::new()) };
+    /// Events of a result, the closing one last; none for the results of other producers and for old ones. The targets are
+    /// those of the last event: that of the result first, then the others of a closing event.
+    async fn events(&self, result: &QueuedMessage) -> Result<(Vec<EventsResponse>, Vec<Target>), client::Error> {
+        let none = (Vec::new(), Vec::new());
+        let Some(observation) = result.observation() else { return Ok(none) };
         let (Some(reference), Observed::Result(data)) = (reference(&self.name, &observation), &observation.observed)
         else {
-            return Ok(Vec::new());
+            return Ok(none);
         };
         if OffsetDateTime::now_utc() - result.published > REPLAY {
-            return Ok(Vec::new());
+            return Ok(none);
         }
         let alone = reference.targets == 1;
         let mut events = text::result(&reference, data, alone);
-        if !alone {
-            events.extend(self.closing(&reference, &observation, result.sequence).await?);
+        let mut targets = vec![reference.target.clone()];
+        if !alone && let Some(outcomes) = self.outcomes(&reference, &observation, result.sequence).await? {
+            targets.extend(outcomes.iter().map(|(target, _)| target.clone()));
+            events.push(text::closing(&reference, &outcomes));
         }
-        Ok(events)
+        Ok((events, targets))
     }
 
-    /// The closing event of an operation on several targets, with the last of its results. No state is needed: the id of
-    /// each command follows from the operation and its target.
-    async fn closing(
+    /// Targets of an operation on several ones and whether it succeeded there, with the last of its results. No state is
+    /// needed: the id of each command follows from the operation and its target.
+    async fn outcomes(
         &self,
         reference: &Reference,
         observation: &Observation,
         sequence: u64,
-    ) -> Result<Option<EventsResponse>, client::Error> {
+    ) -> Result<Option<Vec<(Target, bool)>>, client::Error> {
         let source = observation.attribute("commandsource");
         let mut outcomes = Vec::new();
         for target in &self.targets {
@@ -164,9 +169,9 @@ impl Feed {
             if found > sequence {
                 return Ok(None);
             }
-            outcomes.push((target.to_string(), succeeded(&result)));
+            outcomes.push((target.clone(), succeeded(&result)));
         }
-        Ok((outcomes.len() == reference.targets).then(|| text::closing(reference, &outcomes)))
+        Ok((outcomes.len() == reference.targets).then_some(outcomes))
     }
 
     /// Gives failed attempts to the streams, without end.
@@ -181,7 +186,8 @@ impl Feed {
                 (reference(&self.name, &observation), &observation.observed)
             {
                 let event = Arc::new(text::retrying(&reference, retrying));
-                self.hub.publish(&Item { event, rank: Rank::Retry, sent: None });
+                let targets = vec![reference.target];
+                self.hub.publish(&Item { event, rank: Rank::Retry, targets, sent: None });
             }
         }
         Ok(())

@@ -75,11 +75,13 @@ pub fn source_prefix(bridge: &str) -> String {
     format!("urn:sailhand:meshery:{bridge}/")
 }
 
-/// The `source` of a user's commands. The name is percent-encoded and cut to 64 characters.
+/// The `source` of a user's commands. The name is percent-encoded and cut to 64 characters. Before it is the name of the
+/// client, if a certificate proves it: the name of the user is only what the request claims.
 #[must_use]
-pub fn source(bridge: &str, user: &str) -> String {
+pub fn source(bridge: &str, client: Option<&str>, user: &str) -> String {
     let user: String = user.chars().take(MAX_USER).collect();
-    format!("{}{}", source_prefix(bridge), utf8_percent_encode(&user, NON_ALPHANUMERIC))
+    let client = client.map(|client| format!("{client}/")).unwrap_or_default();
+    format!("{}{client}{}", source_prefix(bridge), utf8_percent_encode(&user, NON_ALPHANUMERIC))
 }
 
 #[cfg(test)]
@@ -106,7 +108,8 @@ mod tests {
 
     #[test]
     fn user_names_cannot_leave_their_place_in_the_source() {
-        assert_eq!(source("m", "a/b\n#ü"), "urn:sailhand:meshery:m/a%2Fb%0A%23%C3%BC");
+        assert_eq!(source("m", None, "a/b\n#ü"), "urn:sailhand:meshery:m/a%2Fb%0A%23%C3%BC");
+        assert_eq!(source("m", Some("ci"), "a/b"), "urn:sailhand:meshery:m/ci/a%2Fb");
         assert!(operation_id("a b").is_err() && operation_id(&"x".repeat(129)).is_err());
         assert_eq!(operation_id("").unwrap().len(), 36);
     }

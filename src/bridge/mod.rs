@@ -1,11 +1,13 @@
 //! `sailhand bridge`: serves Meshery's gRPC contract. Publishes commands and reads results through [`crate::client`], and
 //! never contacts a cluster. Its only state is the position of two durable consumers.
 
+mod access;
 mod adapter;
 mod design;
 pub mod error;
 mod feed;
 pub mod identity;
+mod incoming;
 pub mod kubeconfig;
 pub mod matching;
 mod metrics;
@@ -21,27 +23,29 @@ pub mod text;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::Listener as _;
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
 use tonic::transport::server::Connected;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::client::{self, Client};
-use crate::config::{Config, MutualTls};
+use crate::config::Config;
 use crate::health;
-use crate::web::listener::{self, Bounded, Connection};
+use crate::web::listener;
+use crate::web::tls::Tls;
+use access::Access;
 use adapter::{Adapter, PARSED};
 use error::Error;
 use feed::Feed;
@@ -63,8 +67,6 @@ const MAX_HEADERS: u32 = 16 << 10;
 /// Meshery's client sends no keepalive, so the server finds dead connections.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
-/// Longest TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// After this time a stopped process no longer waits for open calls.
 const LEAVE: Duration = Duration::from_secs(5);
 /// Names of the services in `grpc.health.v1`; the empty one is the whole server.
@@ -91,7 +93,6 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
     if bridge.targets.is_empty() {
         return Err(Error::NoTargets);
     }
-    let tls = bridge.tls.as_ref().map(tls).transpose()?;
     let metrics = Metrics::new();
     let outbox = match &bridge.meshery {
         Some(meshery) => Some(Arc::new(Outbox::new(bridge, meshery, metrics.clone()).await?)),
@@ -110,11 +111,16 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
         outbox.prepare(&client).await?;
     }
     let (listener, address) = bind(bridge.listen).await?;
-    let second = match (&bridge.tls, tls) {
-        (Some(settings), Some(tls)) => Some((bind(settings.listen).await?, tls)),
-        _ => None,
+    let second = match &bridge.tls {
+        Some(settings) => {
+            let tls = Tls::load(settings, "h2").await;
+            let tls = Arc::new(tls.map_err(|error| Error::Settings(format!("bridge.tls: {error}")))?);
+            let (listener, address) = bind(settings.listen).await?;
+            Some((tls, listener, address))
+        }
+        None => None,
     };
-    let tls_address = second.as_ref().map(|((_, address), _)| *address);
+    let tls_address = second.as_ref().map(|(.., address)| *address);
 
     let mut background = tokio::task::JoinSet::new();
     background.spawn(feed.clone().results());
@@ -125,8 +131,10 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
     }
     let (reporter, health) = tonic_health::server::health_reporter();
     background.spawn(report_health(reporter, client.clone()));
+    let config = Arc::new(bridge.clone());
+    let access = Arc::new(Access::new(&config));
     let adapter = Arc::new(Adapter {
-        config: Arc::new(bridge.clone()),
+        config,
         client: client.clone(),
         hub: hub.clone(),
         outbox,
@@ -134,13 +142,13 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
         parsing: Semaphore::new(PARSED),
     });
     let metrics_address = serve_metrics(bridge.metrics_listen, metrics, &hub, &client, &stop).await?;
-    let routes = routes(&Service(adapter), bridge.max_calls).add_service(health);
-    // Each has its own limit: clients without a certificate do not take the connections of the other listener.
-    let connections = || Arc::new(Semaphore::new(bridge.max_streams + MORE_CONNECTIONS));
-    let mut servers = vec![serve(server(), routes.clone(), listener, connections(), stop.clone())];
-    if let Some(((listener, _), tls)) = second {
-        let server = server().tls_config(tls).map_err(|error| Error::Settings(crate::http::chain(&error)))?;
-        servers.push(serve(server, routes, listener, connections(), stop.clone()));
+    let routes = routes(&Service(adapter), access, bridge.max_calls).add_service(health);
+    // Of each listener: clients without a certificate do not take the connections of the other one.
+    let most = bridge.max_streams + MORE_CONNECTIONS;
+    let mut servers = vec![serve(routes.clone(), incoming::plaintext(listener, most), stop.clone())];
+    if let Some((tls, listener, _)) = second {
+        tokio::spawn(tls.clone().reread(stop.clone()));
+        servers.push(serve(routes, incoming::secure(listener, most, tls, stop.clone()), stop.clone()));
     }
     let done = tokio::spawn(async move {
         stop.cancelled().await;
@@ -187,47 +195,35 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     listener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
 type Served = JoinHandle<Result<(), tonic::transport::Error>>;
 
-fn serve(
-    mut server: Server,
-    routes: Routes,
-    listener: TcpListener,
-    connections: Arc<Semaphore>,
-    stop: CancellationToken,
-) -> Served {
-    // Keepalive writes to live connections more often than silence is allowed.
-    let bounded = Bounded::sharing(listener, connections, Duration::ZERO);
-    let incoming = futures::stream::unfold(bounded, async |mut bounded| {
-        let (connection, _) = bounded.accept().await;
-        Some((Ok::<_, io::Error>(connection), bounded))
-    });
-    let running = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+fn serve<S, C>(routes: Routes, incoming: S, stop: CancellationToken) -> Served
+where
+    S: Stream<Item = io::Result<C>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
+{
+    let running = server().add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
     tokio::spawn(running)
 }
 
-/// Both services, with a limit on the calls that are executed at the same time, and reflection.
-fn routes(service: &Service, max_calls: usize) -> Routes {
+/// Both services, with the permissions of the caller and a limit on the calls that are executed at the same time; and
+/// reflection.
+fn routes(service: &Service, access: Arc<Access>, max_calls: usize) -> Routes {
     let free = Arc::new(Semaphore::new(max_calls));
     // Before the message is read, so that its memory is limited too. The permit lives as long as the request.
-    let limit = move |mut request: Request<()>| match free.clone().try_acquire_owned() {
-        Ok(permit) => {
-            request.extensions_mut().insert(Arc::new(permit));
-            Ok(request)
-        }
-        Err(_) => Err(Status::from(Error::TooMany { what: "calls", key: "max_calls", limit: max_calls })),
+    let admit = move |mut request: Request<()>| {
+        let caller = access.caller(request.extensions().get())?;
+        let too_many = |_| Error::TooMany { what: "calls", key: "max_calls", limit: max_calls };
+        let permit = free.clone().try_acquire_owned().map_err(too_many)?;
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Arc::new(permit));
+        Ok::<_, Status>(request)
     };
     let mesh = MeshServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE);
     let adapter = AdapterServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE);
     let mut routes = Routes::builder();
-    routes.add_service(InterceptedService::new(mesh, limit.clone()));
-    routes.add_service(InterceptedService::new(adapter, limit));
+    routes.add_service(InterceptedService::new(mesh, admit.clone()));
+    routes.add_service(InterceptedService::new(adapter, admit));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -241,15 +237,6 @@ fn routes(service: &Service, max_calls: usize) -> Routes {
         routes.add_service(v1alpha);
     }
     routes.routes()
-}
-
-fn tls(settings: &MutualTls) -> Result<ServerTlsConfig, Error> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| Error::Settings(format!("cannot read {}: {error}", path.display())))
-    };
-    let identity = Identity::from_pem(read(&settings.cert_file)?, read(&settings.key_file)?);
-    let authority = Certificate::from_pem(read(&settings.client_ca_file)?);
-    Ok(ServerTlsConfig::new().identity(identity).client_ca_root(authority).timeout(HANDSHAKE))
 }
 
 /// Serving while NATS answers.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::proto::OpCategory;
-use crate::config::Bridge;
+use crate::config::{Bridge, ConformanceDriver};
 use crate::event::Target;
 use crate::hex::hex;
 use crate::suggest;
@@ -89,6 +89,13 @@ pub fn unknown_entry(entries: &[String]) -> Option<&str> {
     entries.iter().map(String::as_str).find(|entry| !known(entry))
 }
 
+/// Whether the configuration allows what an entry of `bridge.operations` names.
+#[must_use]
+pub fn allows(bridge: &Bridge, entry: &str) -> bool {
+    let (key, delete) = if entry == REMOVE_ISTIO { ("istio", true) } else { (entry, false) };
+    find(key).is_ok_and(|operation| operation.check(bridge, delete).is_ok())
+}
+
 /// Operations that the configuration allows and sailhand supports.
 pub fn listed(bridge: &Bridge) -> impl Iterator<Item = &'static Operation> {
     let supported = OPERATIONS.iter().filter(|operation| !matches!(operation.kind, Kind::Unsupported(_)));
@@ -140,6 +147,8 @@ pub struct Inputs<'a> {
     pub version: &'a str,
     /// Limit for readiness, such as `5m`.
     pub wait: &'a str,
+    /// Driver of conformance runs.
+    pub driver: ConformanceDriver,
 }
 
 impl Operation {
@@ -165,7 +174,7 @@ impl Operation {
     /// # Errors
     /// [`Error::Unsupported`], and [`Error::Argument`] for an unusable manifest.
     pub fn command(&self, inputs: Inputs<'_>) -> Result<(&'static str, Value), Error> {
-        let Inputs { namespace, delete, body, version, wait } = inputs;
+        let Inputs { namespace, delete, body, version, wait, driver } = inputs;
         let namespace = namespace.as_str();
         let scope = json!({"of": "namespace", "namespace": namespace});
         Ok(match (self.kind, delete) {
@@ -198,7 +207,7 @@ impl Operation {
                 ("sample.remove", json!({"application": application, "namespace": namespace, "wait": wait}))
             }
             (Kind::Custom, _) => return custom(namespace, body, delete, wait),
-            (Kind::Conformance, _) => ("conformance.run", json!({"suite": "smi"})),
+            (Kind::Conformance, _) => ("conformance.run", json!({"suite": "smi", "driver": driver})),
             (Kind::Unsupported(instead), _) => return Err(Error::Unsupported { key: self.key, instead }),
         })
     }

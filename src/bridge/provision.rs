@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::access::Caller;
 use super::adapter::{Adapter, Sent};
 use super::design::{self, Context, Part};
 use super::error::Error;
@@ -18,23 +19,23 @@ use crate::event::{Outcome, ResultData, Target};
 
 impl Adapter {
     /// `Provision`.
-    pub(super) async fn provision(&self, request: ProvisionRequest) -> Result<String, Error> {
+    pub(super) async fn provision(&self, caller: &Caller, request: ProvisionRequest) -> Result<String, Error> {
         let ProvisionRequest { username, delete_op: delete, declarations, kube_configs, .. } = request;
         let wait = self.wait();
-        let parsed =
-            self.parse(move |bridge| design::declarations(Context { bridge, delete, wait: &wait }, &declarations));
-        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
+        let parsed = self
+            .parse(caller, move |bridge| design::declarations(Context { bridge, delete, wait: &wait }, &declarations));
+        let deployed = self.deploy(caller, parsed.await, kube_configs, &username, delete).await;
         self.metrics.design(&deployed);
         deployed
     }
 
     /// `ProcessOAM`.
-    pub(super) async fn process_oam(&self, request: ProcessOamRequest) -> Result<String, Error> {
+    pub(super) async fn process_oam(&self, caller: &Caller, request: ProcessOamRequest) -> Result<String, Error> {
         let ProcessOamRequest { username, delete_op: delete, oam_comps, oam_config, kube_configs, .. } = request;
         let wait = self.wait();
-        let parsed =
-            self.parse(move |bridge| design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config));
-        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
+        let parsed = self
+            .parse(caller, move |bridge| design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config));
+        let deployed = self.deploy(caller, parsed.await, kube_configs, &username, delete).await;
         self.metrics.design(&deployed);
         deployed
     }
@@ -42,13 +43,14 @@ impl Adapter {
     /// Stops at the first part that fails. A cancelled call cancels no command.
     async fn deploy(
         &self,
+        caller: &Caller,
         parsed: Result<Vec<Part>, Error>,
         kubeconfigs: Vec<String>,
         username: &str,
         delete: bool,
     ) -> Result<String, Error> {
         let parts = parsed?;
-        let targets = self.targets(kubeconfigs).await?;
+        let targets = self.targets(caller, kubeconfigs).await?;
         let design = Uuid::new_v4();
         let deadline = Instant::now() + self.config.design_wait;
         let mut message = String::new();
@@ -63,7 +65,7 @@ impl Adapter {
             };
             let sent = targets.iter().map(|target| {
                 let (reference, params) = (reference(target), part.params.clone());
-                async move { self.submit(&reference, username, part.verb, params).await }
+                async move { self.submit(caller, &reference, username, part.verb, params).await }
             });
             let sent = try_join_all(sent).await?;
             let Ok(results) = timeout_at(deadline, try_join_all(sent.iter().map(|sent| self.result(sent)))).await

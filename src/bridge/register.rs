@@ -97,22 +97,35 @@ fn connection() -> Value {
 }
 
 /// One component of a model whose definition version is the version of Istio, since that is what the menu shows and what
-/// requests contain.
+/// requests contain. With every field that Meshery's schemas require, `@meshery/schemas` 1.3.7, also where its server
+/// accepts less.
 fn component(version: &str) -> Value {
     let schema = json!({
         "type": "object", "title": "Istio Mesh",
         "properties": {"profile": {"type": "string", "enum": ["default", "demo", "minimal"]}, "version": {"type": "string"}},
     });
+    let model = named_uuid(&format!("sailhand model istio {version}"));
+    let category = named_uuid("sailhand category Cloud Native Network");
     json!({
         "id": Uuid::new_v4().to_string(), "schemaVersion": "components.meshery.io/v1beta2", "version": "v1.0.0",
-        "displayName": "Istio Mesh", "description": "Istio, installed by sailhand", "format": "JSON",
+        "displayName": "IstioMesh", "description": "Istio, installed by sailhand", "format": "JSON",
         "model": {
-            "id": named_uuid(&format!("sailhand model istio {version}")),
-            "schemaVersion": "models.meshery.io/v1beta1", "version": version, "name": "istio", "displayName": "Istio",
-            "description": "", "status": "enabled", "registrant": connection(),
-            "category": {"name": "Cloud Native Network"}, "subCategory": "Service Mesh", "model": {"version": version},
+            "id": model, "schemaVersion": "models.meshery.io/v1beta1", "version": version, "name": "istio",
+            "displayName": "Istio", "description": "Istio, operated by sailhand", "status": "enabled",
+            "registrant": connection(), "registrantId": connection()["id"],
+            "category": {"id": category, "name": "Cloud Native Network", "metadata": {}}, "categoryId": category,
+            "subCategory": "Service Mesh", "model": {"version": version},
+            "components": [], "componentsCount": 1, "relationships": [], "relationshipsCount": 0,
+        },
+        "modelReference": {
+            "id": model, "name": "istio", "version": version, "displayName": "Istio", "model": {"version": version},
+            "registrant": {"kind": "meshery-istio"},
         },
         "component": {"kind": "IstioMesh", "version": "sailhand.meshery.io/v1", "schema": schema.to_string()},
-        "configuration": {}, "metadata": {"published": true, "isAnnotation": false},
+        "configuration": {},
+        "metadata": {
+            "published": true, "isAnnotation": false, "isNamespaced": false, "genealogy": "", "instanceDetails": {},
+            "configurationUISchema": "",
+        },
     })
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
+use super::access::Caller;
 use super::adapter::{Adapter, NAME};
 use super::proto::adapter_service_server::AdapterService;
 use super::proto::mesh_service_server::MeshService;
@@ -21,6 +22,11 @@ pub(super) struct Service(pub Arc<Adapter>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// The caller, which the interceptor of both services has added.
+fn caller(call: &Extensions) -> Result<&Caller, Status> {
+    call.get().ok_or_else(|| Status::unauthenticated("the call has no caller"))
+}
+
 /// `into_parts` instead of `into_inner`: the extensions of a call have the permit that counts it until it ends.
 impl Service {
     fn name() -> MeshNameResponse {
@@ -32,19 +38,19 @@ impl Service {
     }
 
     async fn apply(&self, request: Request<ApplyRuleRequest>) -> Answer<ApplyRuleResponse> {
-        let (_metadata, _call, request) = request.into_parts();
-        Ok(Response::new(self.0.apply(request).await?))
+        let (_metadata, call, request) = request.into_parts();
+        Ok(Response::new(self.0.apply(caller(&call)?, request).await?))
     }
 
     async fn oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {
-        let (_metadata, _call, request) = request.into_parts();
-        let message = self.0.process_oam(request).await?;
+        let (_metadata, call, request) = request.into_parts();
+        let message = self.0.process_oam(caller(&call)?, request).await?;
         Ok(Response::new(ProcessOamResponse { message }))
     }
 
     async fn provision_design(&self, request: Request<ProvisionRequest>) -> Answer<ProvisionResponse> {
-        let (_metadata, _call, request) = request.into_parts();
-        let message = self.0.provision(request).await?;
+        let (_metadata, call, request) = request.into_parts();
+        let message = self.0.provision(caller(&call)?, request).await?;
         Ok(Response::new(ProvisionResponse { message }))
     }
 }
@@ -55,7 +61,8 @@ impl MeshService for Service {
         &self,
         request: Request<CreateMeshInstanceRequest>,
     ) -> Answer<CreateMeshInstanceResponse> {
-        self.0.create(request.into_inner()).await?;
+        let (_metadata, call, request) = request.into_parts();
+        self.0.create(caller(&call)?, request).await?;
         Ok(Response::new(CreateMeshInstanceResponse {}))
     }
 
@@ -73,15 +80,15 @@ impl MeshService for Service {
 
     async fn supported_operations(
         &self,
-        _: Request<SupportedOperationsRequest>,
+        request: Request<SupportedOperationsRequest>,
     ) -> Answer<SupportedOperationsResponse> {
-        Ok(Response::new(self.0.operations()))
+        Ok(Response::new(Adapter::operations(caller(request.extensions())?)))
     }
 
     type StreamEventsStream = EventStream;
 
-    async fn stream_events(&self, _: Request<EventsRequest>) -> Answer<EventStream> {
-        Ok(Response::new(self.0.events()?))
+    async fn stream_events(&self, request: Request<EventsRequest>) -> Answer<EventStream> {
+        Ok(Response::new(self.0.events(caller(request.extensions())?)?))
     }
 
     async fn process_oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {
@@ -113,15 +120,15 @@ impl AdapterService for Service {
 
     async fn supported_operations(
         &self,
-        _: Request<SupportedOperationsRequest>,
+        request: Request<SupportedOperationsRequest>,
     ) -> Answer<SupportedOperationsResponse> {
-        Ok(Response::new(self.0.operations()))
+        Ok(Response::new(Adapter::operations(caller(request.extensions())?)))
     }
 
     type StreamEventsStream = EventStream;
 
-    async fn stream_events(&self, _: Request<EventsRequest>) -> Answer<EventStream> {
-        Ok(Response::new(self.0.events()?))
+    async fn stream_events(&self, request: Request<EventsRequest>) -> Answer<EventStream> {
+        Ok(Response::new(self.0.events(caller(request.extensions())?)?))
     }
 
     async fn process_oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {

@@ -1,7 +1,7 @@
 //! Distributes events to the open `StreamEvents` calls. Each has a bounded queue, so that a slow reader neither delays the
 //! others nor grows the process.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +14,7 @@ use super::error::Error;
 use super::metrics::Metrics;
 use super::proto::EventsResponse;
 use super::text;
+use crate::event::Target;
 
 /// Events that wait in one stream.
 const MAX_WAITING: usize = 256;
@@ -37,6 +38,8 @@ pub(super) enum Rank {
 pub(super) struct Item {
     pub event: Arc<EventsResponse>,
     pub rank: Rank,
+    /// Clusters that the event is about. A stream that may not see one of them does not get it.
+    pub targets: Vec<Target>,
     /// Reports the first stream that has sent the event.
     pub sent: Option<Arc<Receipt>>,
 }
@@ -76,24 +79,24 @@ impl Hub {
         self.open.subscribe()
     }
 
-    /// Opens a stream; it closes when dropped.
+    /// Opens a stream of the events of these targets, of all if None; it closes when dropped.
     ///
     /// # Errors
     /// [`Error::TooMany`].
-    pub(super) fn subscribe(self: &Arc<Self>) -> Result<EventStream, Error> {
+    pub(super) fn subscribe(self: &Arc<Self>, targets: Option<Arc<BTreeSet<Target>>>) -> Result<EventStream, Error> {
         let mut queues = lock(&self.queues);
         queues.retain(|queue| queue.strong_count() > 0);
         if queues.len() >= self.limit {
             return Err(Error::TooMany { what: "event streams", key: "max_streams", limit: self.limit });
         }
-        let queue = Arc::new(Mutex::new(Queue::default()));
+        let queue = Arc::new(Mutex::new(Queue { targets, ..Queue::default() }));
         queues.push(Arc::downgrade(&queue));
         drop(queues);
         self.open.send_modify(|open| *open += 1);
         Ok(EventStream { queue, hub: self.clone() })
     }
 
-    /// Gives an event to every open stream.
+    /// Gives an event to every open stream that may see it.
     pub(super) fn publish(&self, item: &Item) {
         for queue in lock(&self.queues).iter().filter_map(Weak::upgrade) {
             if lock(&queue).push(item.clone()) {
@@ -112,6 +115,8 @@ impl Hub {
 
 #[derive(Default)]
 struct Queue {
+    /// Targets whose events the client may see; None for all.
+    targets: Option<Arc<BTreeSet<Target>>>,
     items: VecDeque<Item>,
     /// A final event was dropped, and the client does not know yet.
     has_gap: bool,
@@ -123,7 +128,8 @@ struct Queue {
 impl Queue {
     /// Adds an event. Returns whether another one was dropped for it.
     fn push(&mut self, item: Item) -> bool {
-        if self.end.is_some() || self.ended {
+        let visible = |allowed: &BTreeSet<Target>| item.targets.iter().all(|target| allowed.contains(target));
+        if self.end.is_some() || self.ended || !self.targets.as_deref().is_none_or(visible) {
             return false;
         }
         let finals = || self.items.iter().filter(|item| item.rank == Rank::Final).count();
@@ -208,13 +214,13 @@ mod tests {
     fn item(rank: Rank, summary: &str) -> (Item, oneshot::Receiver<()>) {
         let (receipt, sent) = Receipt::new();
         let event = Arc::new(EventsResponse { summary: summary.to_owned(), ..EventsResponse::default() });
-        (Item { event, rank, sent: Some(receipt) }, sent)
+        (Item { event, rank, targets: vec!["dev".parse().unwrap()], sent: Some(receipt) }, sent)
     }
 
     #[tokio::test]
     async fn full_queue_drops_retries_and_warnings_but_no_final() {
         let hub = Hub::new(1, Metrics::new());
-        let mut stream = hub.subscribe().unwrap();
+        let mut stream = hub.subscribe(None).unwrap();
         for number in 0..MAX_WAITING {
             hub.publish(&item(Rank::Retry, &format!("retry {number}")).0);
         }
@@ -232,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn stream_that_is_read_slowly_gets_a_gap_and_dropped_finals_are_not_reported_as_sent() {
         let hub = Hub::new(1, Metrics::new());
-        let mut stream = hub.subscribe().unwrap();
+        let mut stream = hub.subscribe(None).unwrap();
         let receipts: Vec<_> = (0..MAX_FINALS + 2)
             .map(|number| {
                 let (item, sent) = item(Rank::Final, &number.to_string());
@@ -255,14 +261,34 @@ mod tests {
     #[tokio::test]
     async fn closed_stream_frees_its_place_and_a_read_event_is_reported_as_sent() {
         let hub = Hub::new(1, Metrics::new());
-        let mut stream = hub.subscribe().unwrap();
-        assert!(matches!(hub.subscribe(), Err(Error::TooMany { .. })));
+        let mut stream = hub.subscribe(None).unwrap();
+        assert!(matches!(hub.subscribe(None), Err(Error::TooMany { .. })));
         let (final_event, sent) = item(Rank::Final, "final");
         hub.publish(&final_event);
         stream.next().await.unwrap().unwrap();
         drop(final_event);
         sent.await.unwrap();
         drop(stream);
-        assert!(hub.subscribe().is_ok() && *hub.open().borrow() == 0);
+        assert!(hub.subscribe(None).is_ok() && *hub.open().borrow() == 0);
+    }
+
+    /// Else the result would count as sent, and another client would never get it.
+    #[tokio::test]
+    async fn stream_of_other_targets_neither_gets_an_event_nor_reports_it_as_sent() {
+        let hub = Hub::new(2, Metrics::new());
+        let of = |targets: &[&str]| Some(Arc::new(targets.iter().map(|id| id.parse().unwrap()).collect()));
+        let mut other = hub.subscribe(of(&["prod"])).unwrap();
+        let (unseen, sent) = item(Rank::Final, "unseen");
+        hub.publish(&unseen);
+        drop(unseen);
+        assert!(sent.await.is_err());
+        let mut own = hub.subscribe(of(&["dev", "prod"])).unwrap();
+        let (seen, sent) = item(Rank::Final, "seen");
+        hub.publish(&seen);
+        drop(seen);
+        assert_eq!(own.next().await.unwrap().unwrap().summary, "seen");
+        sent.await.unwrap();
+        hub.close();
+        assert!(other.next().await.unwrap().is_err());
     }
 }

@@ -9,7 +9,7 @@ use super::identity::Reference;
 use super::operation;
 use super::proto::{EventType, EventsResponse};
 use crate::error::Problem;
-use crate::event::{Outcome, ResultData, Retrying};
+use crate::event::{Outcome, ResultData, Retrying, Target};
 use crate::prose::plural;
 
 /// Longest field of an event and longest status, in bytes.
@@ -73,6 +73,7 @@ pub fn result(reference: &Reference, result: &ResultData, closes: bool) -> Vec<E
     match result.outcome {
         Outcome::Succeeded => {
             let mut events = findings(reference, result);
+            events.extend(report_warnings(reference, result));
             let (summary, details) = success(reference, result, closes);
             events.push(event(EventType::Info, reference, &summary, &details));
             events
@@ -91,7 +92,7 @@ pub fn result(reference: &Reference, result: &ResultData, closes: bool) -> Vec<E
 
 /// The closing event of an operation on several targets.
 #[must_use]
-pub fn closing(reference: &Reference, outcomes: &[(String, bool)]) -> EventsResponse {
+pub fn closing(reference: &Reference, outcomes: &[(Target, bool)]) -> EventsResponse {
     let failed = outcomes.iter().filter(|(_, succeeded)| !succeeded).count();
     let lines: Vec<String> = outcomes
         .iter()
@@ -139,16 +140,53 @@ fn success(reference: &Reference, result: &ResultData, closes: bool) -> (String,
             let count = report["objects"].as_array().map_or(0, Vec::len);
             format!("Manifest applied on {target}: {}{changes}", plural(count, "object"))
         }
-        _ => format!("{title} applied on {target}{changes}"),
+        _ => match title.split_once(": ") {
+            Some(("Add-on", name)) => format!("Addon {name} installed in istio-system on {target}{changes}"),
+            Some(("Policy", name)) => format!("Policy applied in {namespace} on {target}: {name}{changes}"),
+            _ => format!("{title} applied on {target}{changes}"),
+        },
     };
     let details = match key.as_str() {
         "istio" if closes && installs(reference) => "The Istio service mesh is now installed".to_owned(),
-        "istio" => String::new(),
+        "istio" | "istio-vet" => String::new(),
         // The report in the form that Meshery's server stores.
         "smi_conformance" if report["legacy"].is_object() => report["legacy"].to_string(),
-        _ => report["holds"].as_str().unwrap_or_default().to_owned(),
+        _ => details(report),
     };
     (summary, details)
+}
+
+/// The effect, the address and the counts of a report, and its warnings.
+fn details(report: &Value) -> String {
+    let mut lines: Vec<String> = report["holds"].as_str().map(str::to_owned).into_iter().collect();
+    let entry = &report["entry"];
+    if let Some(reason) = entry["skipped"].as_str() {
+        lines.push(format!("Not reached from outside: {reason}"));
+    } else if let Some(port) = entry["port"].as_u64() {
+        let hosts = texts(&entry["hosts"]).join(", ");
+        let path = entry["path"].as_str().unwrap_or("/");
+        lines.push(format!("Reached through the gateway: port {port}, path {path}, hosts {hosts}"));
+    }
+    if let Some(url) = report["url"].as_str() {
+        lines.push(format!("Reached in the cluster at {url}"));
+    }
+    if let Some(objects) = report["objects"].as_array() {
+        lines.push(plural(objects.len(), "object"));
+    }
+    lines.extend(texts(&report["warnings"]).into_iter().map(|warning| format!("Warning: {warning}")));
+    lines.join("\n")
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// One event with all warnings of the report: of clients that a policy will deny, for example.
+fn report_warnings(reference: &Reference, result: &ResultData) -> Option<EventsResponse> {
+    let warnings = texts(&result.report.as_ref()?["warnings"]);
+    // The summary has no text of a warning: Meshery's server takes "removed" in it for an undeployment.
+    let summary = format!("{} on {}: {}", title(reference), reference.target, plural(warnings.len(), "warning"));
+    (!warnings.is_empty()).then(|| event(EventType::Warn, reference, &summary, &warnings.join("\n")))
 }
 
 /// Findings of an analysis as warnings, whatever their severity: the operation itself succeeded.
@@ -254,6 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn closing_event_has_the_address_and_the_warnings_of_the_report() {
+        let entry =
+            json!({"api_version": "networking.istio.io/v1", "hosts": ["*"], "port": 80, "path": "/productpage"});
+        let report = json!({"entry": entry, "objects": [{}, {}], "warnings": ["port 80 has no protocol", "an error"]});
+        let events = result(&reference("bookinfo", false), &ended(Outcome::Succeeded, report), true);
+        let kinds: Vec<_> = events.iter().map(EventsResponse::event_type).collect();
+        assert_eq!(kinds, [EventType::Warn, EventType::Info]);
+        assert_eq!(events[0].summary, "Istio Book Info Application on dev: 2 warnings");
+        assert_eq!(
+            events[1].details,
+            "Reached through the gateway: port 80, path /productpage, hosts *\n2 objects\n\
+             Warning: port 80 has no protocol\nWarning: an failure"
+        );
+        for (key, summary) in [
+            ("prometheus-addon", "Addon Prometheus installed in istio-system on dev"),
+            ("strict-mtls-policy-operation", "Policy applied in shop on dev: Strict MTLS"),
+        ] {
+            let events = result(&reference(key, false), &ended(Outcome::Succeeded, json!({})), true);
+            assert_eq!(events[0].summary, summary);
+        }
+    }
+
+    #[test]
     fn only_the_closing_event_of_an_installation_has_the_phrase() {
         const PHRASE: &str = "mesh is now installed";
         let last = |closes| {
@@ -263,7 +324,7 @@ mod tests {
             events[0].details.contains(PHRASE)
         };
         assert!(last(true) && !last(false));
-        let outcomes = |second| [("a".to_owned(), true), ("b".to_owned(), second)];
+        let outcomes = |second| [("a".parse().unwrap(), true), ("b".parse().unwrap(), second)];
         let done = closing(&reference("istio", false), &outcomes(true));
         assert!(done.details.contains(PHRASE) && done.event_type() == EventType::Info);
         let failed = closing(&reference("istio", false), &outcomes(false));

@@ -41,8 +41,10 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 pub use api_error::{ApiError, FieldConflict};
 pub use connection::{Cluster, FIELD_MANAGER};
@@ -59,14 +61,26 @@ use crate::config;
 
 /// All clusters of the configuration, connected on first use.
 pub struct Clusters {
-    targets: BTreeMap<String, (config::Target, OnceCell<Arc<Cluster>>)>,
+    targets: BTreeMap<String, Entry>,
+}
+
+/// A target, and its cluster if a command has used it.
+struct Entry {
+    settings: config::Target,
+    used: Mutex<Option<Used>>,
+}
+
+struct Used {
+    cluster: Arc<Cluster>,
+    at: Instant,
 }
 
 impl Clusters {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(targets: BTreeMap<String, config::Target>) -> Self {
-        Self { targets: targets.into_iter().map(|(id, target)| (id, (target, OnceCell::new()))).collect() }
+        let entry = |settings| Entry { settings, used: Mutex::default() };
+        Self { targets: targets.into_iter().map(|(id, settings)| (id, entry(settings))).collect() }
     }
 
     /// The targets' names.
@@ -83,7 +97,7 @@ impl Clusters {
     /// Whether the configuration allows commands with this verb on the target.
     #[must_use]
     pub fn allows_verb(&self, target: &str, verb: &str) -> bool {
-        self.targets.get(target).is_some_and(|(settings, _)| settings.allows_verb(verb))
+        self.targets.get(target).is_some_and(|entry| entry.settings.allows_verb(verb))
     }
 
     /// The cluster of a target.
@@ -91,10 +105,27 @@ impl Clusters {
     /// # Errors
     /// An unknown target, or a kubeconfig that cannot be used.
     pub async fn get(&self, target: &str) -> Result<Arc<Cluster>, Error> {
-        let Some((settings, cluster)) = self.targets.get(target) else {
+        let Some(Entry { settings, used }) = self.targets.get(target) else {
             return Err(Error::UnknownTarget { target: target.to_owned() });
         };
-        let connect = async || Ok(Arc::new(Cluster::new(target, settings.clone()).await?));
-        cluster.get_or_try_init(connect).await.cloned()
+        let mut used = used.lock().await;
+        let cluster = match used.take() {
+            Some(Used { cluster, .. }) => cluster,
+            None => Arc::new(Cluster::new(target, settings.clone()).await?),
+        };
+        *used = Some(Used { cluster: Arc::clone(&cluster), at: Instant::now() });
+        Ok(cluster)
+    }
+
+    /// Drops the clients of clusters that no command uses and none has used for this long: each holds a connection and what
+    /// discovery has found, some 260 KiB.
+    pub fn release_unused(&self, unused_for: Duration) {
+        for entry in self.targets.values() {
+            let Ok(mut used) = entry.used.try_lock() else { continue };
+            let is_unused = |used: &Used| Arc::strong_count(&used.cluster) == 1 && used.at.elapsed() >= unused_for;
+            if used.as_ref().is_some_and(is_unused) {
+                *used = None;
+            }
+        }
     }
 }

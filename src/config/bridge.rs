@@ -22,6 +22,9 @@ pub struct Bridge {
     pub metrics_listen: Option<SocketAddr>,
     /// A second listener with mutual TLS.
     pub tls: Option<MutualTls>,
+    /// What clients of `tls` may do, by a name of the operator's choice. Empty: each client with a certificate may do what
+    /// clients of `listen` may. Else clients that it does not list are refused.
+    pub clients: BTreeMap<String, BridgeClient>,
     /// Allowed operations by Meshery's keys, such as `bookinfo`. Empty: every operation except `custom` and the removal
     /// of Istio, which need the entries `custom` and `istio:delete`.
     pub operations: Vec<String>,
@@ -36,6 +39,8 @@ pub struct Bridge {
     /// How long commands wait for readiness.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
+    /// How `smi_conformance` sends requests.
+    pub conformance_driver: ConformanceDriver,
     /// How long the deployment of a design waits for results.
     #[serde(with = "humantime_serde")]
     pub design_wait: Duration,
@@ -57,12 +62,14 @@ impl Default for Bridge {
             listen: SocketAddr::from(([127, 0, 0, 1], 10_000)),
             metrics_listen: None,
             tls: None,
+            clients: BTreeMap::new(),
             operations: Vec::new(),
             targets: BTreeMap::new(),
             default_target: None,
             versions: vec!["1.30.3".to_owned()],
             reject_unknown_versions: false,
             wait: Duration::from_mins(5),
+            conformance_driver: ConformanceDriver::Exec,
             design_wait: Duration::from_mins(10),
             probe: false,
             max_streams: 256,
@@ -87,6 +94,30 @@ pub struct BridgeTarget {
     /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events. With `bridge.probe` a
     /// kubeconfig must be for the cluster with this UID.
     pub cluster_uid: Option<String>,
+}
+
+/// `[bridge.clients.<name>]`: permissions of a client certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeClient {
+    /// Subject alternative name of the certificate: a DNS name, or a URI such as `spiffe://cluster.local/ns/ci/sa/deployer`.
+    pub certificate: String,
+    /// Operations, of those that `bridge.operations` allows. `custom` and `istio:delete` need an entry.
+    pub operations: Vec<String>,
+    /// Ids of `bridge.targets`. The client's event streams show only these.
+    pub targets: Vec<String>,
+}
+
+/// The driver of `conformance.run`; docs/conformance.md compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConformanceDriver {
+    /// By exec of the echo client in pods.
+    Exec,
+    /// By port-forward to pods that speak the contract of Meshery's learn-layer5.
+    PortForward,
+    /// Not at all: cluster and data plane are in memory, and the report says so. For tests of Meshery without a mesh.
+    Simulated,
 }
 
 /// `[bridge.meshery]`: the server that results are pushed to.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bridge, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
+use super::{Bridge, BridgeClient, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
 use crate::event;
 use crate::http::Credentials;
 use crate::observe::promql::is_label_name;
@@ -151,6 +151,20 @@ fn charts(charts: &Charts) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn bridge_client(bridge: &Bridge, name: &str, client: &BridgeClient) -> Result<(), Wrong> {
+    let check = |holds, key: &str, reason: &str| check(holds, &format!("bridge.clients.{name}{key}"), reason);
+    check(name.parse::<event::Target>().is_ok(), "", "the name must be a DNS label")?;
+    check(bridge.tls.is_some(), "", "needs bridge.tls")?;
+    let same = bridge.clients.values().filter(|other| other.certificate == client.certificate).count();
+    let reason = "must be the name of a certificate, and not that of another client";
+    check(same == 1 && !client.certificate.is_empty(), ".certificate", reason)?;
+    let allowed = |entry: &String| crate::bridge::operation::allows(bridge, entry);
+    let reason = "must be operations that bridge.operations allows, at least one";
+    check(!client.operations.is_empty() && client.operations.iter().all(allowed), ".operations", reason)?;
+    let known = client.targets.iter().all(|id| bridge.targets.contains_key(id));
+    check(known && !client.targets.is_empty(), ".targets", "must be ids of bridge.targets, at least one")
+}
+
 fn bridge(bridge: &Bridge) -> Result<(), Wrong> {
     check(bridge.name.parse::<event::Target>().is_ok(), "bridge.name", "must be a DNS label")?;
     let operations = crate::bridge::operation::unknown_entry(&bridge.operations);
@@ -166,6 +180,9 @@ fn bridge(bridge: &Bridge) -> Result<(), Wrong> {
             &key("ca_sha256"),
             "must be 64 lower-case hex digits",
         )?;
+    }
+    for (name, client) in &bridge.clients {
+        bridge_client(bridge, name, client)?;
     }
     let default = bridge.default_target.as_ref().is_none_or(|id| bridge.targets.contains_key(id));
     check(default, "bridge.default_target", "must be one of bridge.targets")?;
@@ -270,6 +287,34 @@ mod tests {
         assert_eq!(wrong(|c| c.bridge.default_target = Some("dev".to_owned())), "bridge.default_target");
         assert_eq!(wrong(|c| c.bridge.versions = vec!["v1".to_owned()]), "bridge.versions");
         assert_eq!(wrong(|c| c.bridge.max_streams = 0), "bridge.max_streams");
+        let client = |change: fn(&mut Bridge, &mut BridgeClient)| {
+            wrong(|c| {
+                let mut ci = BridgeClient {
+                    certificate: "ci".to_owned(),
+                    operations: vec!["bookinfo".to_owned()],
+                    targets: vec!["dev".to_owned()],
+                };
+                c.bridge.targets.insert("dev".to_owned(), super::super::BridgeTarget::default());
+                let file = std::path::PathBuf::new();
+                c.bridge.tls = Some(super::super::MutualTls {
+                    listen: ([127, 0, 0, 1], 0).into(),
+                    cert_file: file.clone(),
+                    key_file: file.clone(),
+                    client_ca_file: file,
+                });
+                change(&mut c.bridge, &mut ci);
+                c.bridge.clients.insert("ci".to_owned(), ci);
+            })
+        };
+        assert_eq!(client(|_, _| {}), "");
+        assert_eq!(client(|bridge, _| bridge.tls = None), "bridge.clients.ci");
+        let twice =
+            |bridge: &mut Bridge, ci: &mut BridgeClient| drop(bridge.clients.insert("a".to_owned(), ci.clone()));
+        assert_eq!(client(twice), "bridge.clients.a.certificate");
+        assert_eq!(client(|_, ci| ci.operations = vec!["custom".to_owned()]), "bridge.clients.ci.operations");
+        assert_eq!(client(|bridge, _| bridge.operations = vec!["httpbin".to_owned()]), "bridge.clients.ci.operations");
+        assert_eq!(client(|_, ci| ci.operations.clear()), "bridge.clients.ci.operations");
+        assert_eq!(client(|_, ci| ci.targets = vec!["prod".to_owned()]), "bridge.clients.ci.targets");
         assert_eq!(wrong(|c| c.dashboard.listen = ([0, 0, 0, 0], 8322).into()), "dashboard.listen");
         let header = |c: &mut Config| c.dashboard.identity_header = Some("X-Forwarded-User".to_owned());
         assert_eq!(wrong(header), "dashboard.trusted_proxies");

@@ -21,10 +21,10 @@ use super::Shared;
 use super::feed::Subscription;
 use super::principals::Caller;
 use super::refusal::Refusal;
-use super::tls::CertificateNames;
 use crate::client::{Observation, Observed};
 use crate::error::{Class, Classify};
 use crate::event::{CommandId, CommandKey, Outcome, Target, verb_and_version};
+use crate::web::tls::CertificateNames;
 
 /// How often a waiting request reads the stream itself, in case the feed has missed an event.
 const LOOK: Duration = Duration::from_secs(5);

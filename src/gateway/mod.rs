@@ -16,7 +16,6 @@ mod refusal;
 mod server;
 mod sinks;
 mod template;
-mod tls;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -40,6 +39,7 @@ use crate::health;
 use crate::http;
 use crate::web::hosts::Hosts;
 use crate::web::listener::{self, Bounded};
+use crate::web::tls::Tls;
 
 pub use openapi::document as openapi;
 
@@ -48,7 +48,6 @@ use feed::Subscribers;
 use metrics::Metrics;
 use principals::Principals;
 use refusal::Refusal;
-use tls::Tls;
 
 /// Bodies that are parsed and sent at once. Each may use some megabytes.
 const PARSED: usize = 32;
@@ -130,7 +129,6 @@ struct Shared {
     openapi: Bytes,
     subscribers: Arc<Subscribers>,
     metrics: Arc<Metrics>,
-    tls: Option<Arc<Tls>>,
     parsed: Semaphore,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
@@ -165,7 +163,8 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         Some(tls) => {
             let fail =
                 |error: http::Error| Error::Credential { what: "gateway.tls".to_owned(), reason: error.to_string() };
-            let loaded = Arc::new(Tls::load(tls).await.map_err(fail)?);
+            let loaded = Arc::new(Tls::load(tls, "http/1.1").await.map_err(fail)?);
+            tokio::spawn(loaded.clone().reread(stop.clone()));
             let (listener, address) = bind(tls.listen, &settings).await?;
             Some((loaded, listener, address))
         }
@@ -186,7 +185,6 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         openapi: openapi(verbs).to_string().into(),
         subscribers,
         metrics,
-        tls: secure.as_ref().map(|(tls, ..)| tls.clone()),
         parsed: Semaphore::new(PARSED),
         streams: Arc::new(Semaphore::new(settings.max_streams)),
         stop: stop.clone(),

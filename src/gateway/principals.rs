@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::rate::Bucket;
 use super::refusal::Refusal;
-use super::tls::CertificateNames;
 use super::{Error, Shared};
 use crate::config;
 use crate::event::Target;
+use crate::web::tls::CertificateNames;
 use crate::web::token::{Identity, Verifier};
 
 /// Tokens are read again this often, so that a rotated file is used.
@@ -260,18 +260,13 @@ pub(super) async fn read_secret(path: &Path) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// Reads tokens, secrets and certificates again until the gateway stops. A file that cannot be read leaves its credential as
+/// Reads tokens and secrets again until the gateway stops. A file that cannot be read leaves its credential as
 /// it is.
 pub(super) async fn reread(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(REREAD) => {}
             () = shared.stop.cancelled() => return,
-        }
-        if let Some(tls) = &shared.tls
-            && let Err(reason) = tls.reload().await
-        {
-            tracing::warn!("the last certificates are used: {reason}");
         }
         let principals = &shared.principals;
         for principal in &principals.all {

@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::refusal::Refusal;
-use super::tls::{CertificateNames, Tls};
 use crate::web::listener::{Bounded, Peer};
+use crate::web::tls::{CertificateNames, Tls};
 
 /// Bytes of the head of a request. Tokens are at most 16 KiB.
 const MAX_HEAD: usize = 64 << 10;

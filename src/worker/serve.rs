@@ -19,6 +19,9 @@ use crate::retry;
 use crate::task::Registry;
 use crate::telemetry::metrics::Metrics;
 
+/// After so long without a command the client of a cluster is dropped. Longer than the pause of a pipeline between two steps.
+const CLIENT_UNUSED: Duration = Duration::from_mins(10);
+
 /// How long the deletion of the target cards may take at the end. They expire anyway.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -99,6 +102,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     };
     let clusters = Arc::new(Clusters::new(config.targets.clone()));
     let port: Arc<dyn Bus> = Arc::new(bus.clone());
+    let releasing = tokio::spawn(release_unused(Arc::clone(&clusters)));
     let engine = Engine::new(port, registry, clusters, Clock::system(), metrics, settings.clone())
         .map_err(|reason| Error::Registry { reason })?;
     causes.send_replace(Causes::new());
@@ -111,11 +115,19 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     engine.run(stop).await;
     let _ = sweeping.await; // it completes the command that it has started
     watching.abort();
+    releasing.abort();
     reporting.abort();
     let _ = tokio::time::timeout(LEAVE, cards).await;
     bus.close().await;
     tracing::info!(worker, "stopped");
     Ok(())
+}
+
+async fn release_unused(clusters: Arc<Clusters>) {
+    loop {
+        tokio::time::sleep(CLIENT_UNUSED / 10).await;
+        clusters.release_unused(CLIENT_UNUSED);
+    }
 }
 
 /// The card of a target: what clients need to know about the worker and the cluster.

@@ -1,5 +1,6 @@
-//! Limits the slots that the commands of one target occupy, so that a target whose API server hangs does not block the
-//! commands of the others. Limits watches, which hold a slot for hours, in the same way. Knows targets by name only.
+//! Limits the slots that the commands of one target occupy, and those of all targets that have several commands, so that
+//! targets whose API servers hang or whose queues are long do not block the commands of the others. Limits watches, which
+//! hold a slot for hours, in the same way. Knows targets by name only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::task::SlotClass;
 
-/// One slot in so many is reserved for the other targets.
-const RESERVED_FOR_OTHERS: usize = 4;
+/// One slot in so many is reserved for targets without a running command.
+const RESERVED: usize = 4;
 /// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
 /// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
@@ -22,19 +23,30 @@ const WATCHES: usize = 4;
 /// Slots for each target, without a limit for the only target of a worker; and slots for watches.
 #[derive(Debug)]
 pub(super) struct TargetLimiter {
-    by_target: HashMap<String, Arc<TargetSlots>>,
+    by_target: HashMap<String, Arc<Slots>>,
+    /// For the commands of a target that has a running one. The first command of a target needs none of these.
+    further: Arc<Slots>,
     watches: Arc<Semaphore>,
     watches_of_target: HashMap<String, Arc<Semaphore>>,
 }
 
-/// The slots of one target.
+/// Slots that some commands share.
 #[derive(Debug)]
-struct TargetSlots {
+struct Slots {
     permits: Arc<Semaphore>,
+    number: usize,
     rate: Mutex<ReleaseRate>,
 }
 
-/// How often a slot of a target is released.
+/// One of them.
+#[derive(Debug)]
+struct Slot {
+    #[allow(dead_code, reason = "held until the command ends")]
+    permit: OwnedSemaphorePermit,
+    of: Arc<Slots>,
+}
+
+/// How often a slot is released.
 #[derive(Debug)]
 struct ReleaseRate {
     /// When a slot was last acquired or released.
@@ -50,15 +62,15 @@ struct ReleaseRate {
 /// The right to execute a command of a target.
 #[derive(Debug)]
 pub(super) struct TargetPermit {
-    slot: Option<(OwnedSemaphorePermit, Arc<TargetSlots>)>,
+    #[allow(dead_code, reason = "held until the command ends")]
+    slots: [Option<Slot>; 2],
     #[allow(dead_code, reason = "held until the command ends")]
     watch: Option<[OwnedSemaphorePermit; 2]>,
 }
 
-impl Drop for TargetPermit {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let Some((_, slots)) = &self.slot else { return };
-        let mut rate = slots.rate();
+        let mut rate = self.of.rate();
         let now = Instant::now();
         // A longer gap means that there were no commands, and says nothing about their duration.
         let gap = (now - rate.released).min(MAX_SLOT_WAIT * 2);
@@ -69,51 +81,60 @@ impl Drop for TargetPermit {
 
 impl TargetLimiter {
     pub fn new<'a>(targets: impl Iterator<Item = &'a str>, slots: usize) -> Self {
-        let limit = slots.saturating_sub(slots.div_ceil(RESERVED_FOR_OTHERS)).max(1);
-        let now = Instant::now();
-        let target_slots = || {
-            let rate = ReleaseRate { moved: now, released: now, gap: Duration::ZERO, waiting: 0 };
-            Arc::new(TargetSlots { permits: Arc::new(Semaphore::new(limit)), rate: Mutex::new(rate) })
-        };
-        let mut by_target: HashMap<_, _> = targets.map(|target| (target.to_owned(), target_slots())).collect();
+        let limit = slots.saturating_sub(slots.div_ceil(RESERVED)).max(1);
+        let mut by_target: HashMap<_, _> = targets.map(|target| (target.to_owned(), Slots::new(limit))).collect();
         let semaphore = |part: usize| Arc::new(Semaphore::new((slots / part).max(1)));
         let watches_of_target = by_target.keys().map(|target| (target.clone(), semaphore(WATCHES * 2))).collect();
         if by_target.len() == 1 {
             by_target.clear();
         }
-        Self { by_target, watches: semaphore(WATCHES), watches_of_target }
+        Self { by_target, further: Slots::new(limit), watches: semaphore(WATCHES), watches_of_target }
     }
 
     /// A slot for a command of the target; `None` when all of its slots are in use and none will be released soon.
     pub async fn acquire(&self, target: &str, class: SlotClass) -> Option<TargetPermit> {
         let watch = match class {
-            SlotClass::Urgent => return Some(TargetPermit { slot: None, watch: None }),
+            SlotClass::Urgent => return Some(TargetPermit { slots: [None, None], watch: None }),
             SlotClass::Normal => None,
             SlotClass::Watch => Some(self.acquire_watch(target)?),
         };
-        let slot = match self.by_target.get(target) {
-            Some(slots) => Some(Self::acquire_slot(slots).await?),
-            None => None,
+        let Some(of_target) = self.by_target.get(target) else {
+            return Some(TargetPermit { slots: [None, None], watch });
         };
-        Some(TargetPermit { slot, watch })
+        // A watch runs for hours, and the target is idle nevertheless.
+        let is_first = of_target.are_free() && watch.is_none();
+        let slot = if watch.is_none() { Some(of_target.acquire().await?) } else { None };
+        let further = if is_first { None } else { Some(self.further.acquire().await?) };
+        Some(TargetPermit { slots: [slot, further], watch })
     }
 
     fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
         let of_target = Arc::clone(self.watches_of_target.get(target)?).try_acquire_owned().ok()?;
         Some([of_target, Arc::clone(&self.watches).try_acquire_owned().ok()?])
     }
-
-    async fn acquire_slot(slots: &Arc<TargetSlots>) -> Option<(OwnedSemaphorePermit, Arc<TargetSlots>)> {
-        let permit = match Arc::clone(&slots.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => slots.wait().await?,
-        };
-        slots.rate().moved = Instant::now();
-        Some((permit, Arc::clone(slots)))
-    }
 }
 
-impl TargetSlots {
+impl Slots {
+    fn new(number: usize) -> Arc<Self> {
+        let now = Instant::now();
+        let rate = ReleaseRate { moved: now, released: now, gap: Duration::ZERO, waiting: 0 };
+        Arc::new(Self { permits: Arc::new(Semaphore::new(number)), number, rate: Mutex::new(rate) })
+    }
+
+    /// Whether all of them are free.
+    fn are_free(&self) -> bool {
+        self.permits.available_permits() == self.number
+    }
+
+    async fn acquire(self: &Arc<Self>) -> Option<Slot> {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => self.wait().await?,
+        };
+        self.rate().moved = Instant::now();
+        Some(Slot { permit, of: Arc::clone(self) })
+    }
+
     fn rate(&self) -> MutexGuard<'_, ReleaseRate> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,6 +170,27 @@ mod tests {
         assert!(limiter.acquire("a", SlotClass::Normal).await.is_some(), "one was released");
     }
 
+    /// Before: as long as none of them exceeded its own limit, flooded targets together took every slot, and a command of
+    /// another target waited behind all that was queued for them.
+    #[tokio::test(start_paused = true)]
+    async fn busy_targets_together_leave_a_quarter_of_the_slots_to_idle_ones() {
+        let names: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+        let limiter = TargetLimiter::new(names.iter().map(String::as_str), 64);
+        let mut permits = Vec::new();
+        for _ in 0..64 {
+            for target in &names[..4] {
+                permits.extend(limiter.acquire(target, SlotClass::Normal).await);
+            }
+        }
+        assert_eq!(permits.len(), 4 + 48, "the first command of each target, and three quarters of the slots");
+        for target in &names[4..] {
+            permits.push(limiter.acquire(target, SlotClass::Normal).await.expect("it has no running command"));
+        }
+        assert!(limiter.acquire("9", SlotClass::Normal).await.is_none(), "it has one");
+        permits.clear();
+        assert!(limiter.acquire("0", SlotClass::Normal).await.is_some());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn watches_hold_a_quarter_of_the_slots_and_urgent_commands_need_none() {
         for targets in [&["a"][..], &["a", "b", "c"]] {
@@ -161,7 +203,8 @@ mod tests {
             }
             assert_eq!(watches.len(), if targets.len() == 1 { 2 } else { 4 });
             let mut normal = Vec::new();
-            for _ in 0..10 {
+            // One without a further slot, and three quarters of the slots without those of the watches.
+            for _ in 0..9 {
                 normal.push(limiter.acquire("a", SlotClass::Normal).await.expect("watches do not hold it"));
             }
             watches.clear();

@@ -77,7 +77,7 @@ async fn thousand_streams_have_no_gaps_in_bounded_memory() {
             namespace: "shop".to_owned(),
             targets: 1,
         };
-        let source = identity::source("meshery", "jane");
+        let source = identity::source("meshery", None, "jane");
         let origin = Origin {
             key: CommandKey::new(&source, &reference.id()),
             id: reference.id(),

@@ -4,6 +4,7 @@
 
 mod bridge;
 mod calls;
+mod certificates;
 mod figures;
 mod hostile;
 mod kills;

@@ -1,27 +1,19 @@
-//! Results pushed to Meshery and models in its registry, against strict doubles of its HTTP endpoints; and the listener
-//! with mutual TLS.
+//! Results pushed to Meshery and models in its registry, against strict doubles of its HTTP endpoints.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
-use rcgen::ExtendedKeyUsagePurpose;
-use sailhand::bridge::proto::MeshNameRequest;
-use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
-use sailhand::config::{Meshery, MutualTls};
+use sailhand::config::Meshery;
 use sailhand::event::ResultData;
 use sailhand::http::Credentials;
 use serde_json::{Value, json};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::bridge::{BridgeEnv, PATIENCE, request};
-use crate::support::certificates::{authority, issue};
 use crate::support::eventually::eventually;
 use crate::support::worker::succeeded;
 
@@ -168,53 +160,6 @@ async fn one_model_for_each_version_is_registered_and_checked() {
         .await;
         assert_eq!(server.lock().unwrap().posts, 2, "only what is missing is posted");
     }
-}
-
-#[tokio::test]
-async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority() {
-    let (ours, other) = (authority(), authority());
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| -> PathBuf {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth, "localhost");
-    let test_env = BridgeEnv::new().await;
-    let bridge = test_env
-        .bridge(|bridge| {
-            bridge.tls = Some(MutualTls {
-                listen: ([127, 0, 0, 1], 0).into(),
-                cert_file: write("server.pem", &cert),
-                key_file: write("server.key", &key),
-                client_ca_file: write("ca.pem", &ours.pem()),
-            });
-        })
-        .await;
-    let address = bridge.tls_address.clone().unwrap();
-    let call = async |identity: Option<(String, String)>| {
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ours.pem())).domain_name("localhost");
-        if let Some((cert, key)) = identity {
-            tls = tls.identity(Identity::from_pem(cert, key));
-        }
-        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
-        let channel = endpoint.timeout(Duration::from_secs(20)).connect().await.map_err(|error| error.to_string())?;
-        let answer = MeshServiceClient::new(channel).mesh_name(MeshNameRequest {}).await;
-        answer.map(|answer| answer.into_inner().name).map_err(|status| status.to_string())
-    };
-    let client = ExtendedKeyUsagePurpose::ClientAuth;
-    assert_eq!(call(Some(issue(&ours, client.clone(), "localhost"))).await.unwrap(), "ISTIO");
-    assert!(call(Some(issue(&other, client, "localhost"))).await.is_err());
-    assert!(call(None).await.is_err());
-    // Before: handshakes that do not go on took the connections of the plaintext listener too.
-    let mut silent = Vec::new();
-    for _ in 0..600 {
-        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
-    }
-    let answer = tokio::time::timeout(Duration::from_secs(8), async {
-        bridge.client().await.mesh_name(MeshNameRequest {}).await.unwrap().into_inner().name
-    });
-    assert_eq!(answer.await.expect("an answer before the handshakes time out"), "ISTIO");
 }
 
 /// Before: the redirect was followed as a GET, whose page was taken for the acceptance of the event.

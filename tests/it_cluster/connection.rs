@@ -66,6 +66,27 @@ async fn targets_are_those_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn client_without_a_user_is_dropped_and_made_again() {
+    let target = Target { kubeconfig: Some(support::control_plane::kubeconfig().to_owned()), ..Target::default() };
+    let clusters = Clusters::new(BTreeMap::from([("test".to_owned(), target)]));
+    let first = clusters.get("test").await.unwrap();
+    assert!(first.kind("v1", "ConfigMap").await.unwrap().is_some());
+    clusters.release_unused(Duration::ZERO);
+    let weak = {
+        let second = clusters.get("test").await.unwrap();
+        assert!(std::sync::Arc::ptr_eq(&first, &second), "a command uses it");
+        std::sync::Arc::downgrade(&second)
+    };
+    drop(first);
+    clusters.release_unused(Duration::from_mins(10));
+    assert!(weak.upgrade().is_some(), "it was used within the last ten minutes");
+    clusters.release_unused(Duration::ZERO);
+    assert!(weak.upgrade().is_none());
+    let again = clusters.get("test").await.unwrap();
+    assert!(again.kind("v1", "ConfigMap").await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_forbidden_request_names_verb_and_resource() {
     let test_env = ClusterEnv::new("forbidden").await;
     let rules = json!([

@@ -78,6 +78,9 @@ fn each_key_of_the_configuration_has_its_row() {
     config.bridge.targets.insert("<id>".to_owned(), sailhand::config::BridgeTarget::default());
     config.charts.digests.insert("<chart>".to_owned(), String::new());
     let name = "<name>".to_owned();
+    let client =
+        sailhand::config::BridgeClient { certificate: String::new(), operations: Vec::new(), targets: Vec::new() };
+    config.bridge.clients.insert(name.clone(), client);
     config.gateway.principals.insert(name.clone(), sailhand::config::gateway::Principal::default());
     config.gateway.sinks.insert(name.clone(), sailhand::config::gateway::Sink::default());
     config.gateway.hooks.insert(name, sailhand::config::gateway::Hook::default());

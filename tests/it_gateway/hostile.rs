@@ -31,6 +31,39 @@ async fn huge_and_deep_bodies_are_refused() {
     assert_eq!(gateway.post(&blob).await.status, 202);
 }
 
+/// Clients that know a token may make the gateway keep their bodies, of at most 513 KiB on each of `max_connections`;
+/// others may not.
+#[tokio::test]
+async fn slow_and_huge_bodies_cost_bounded_memory() {
+    const CLIENTS: usize = 60;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
+    assert_eq!(gateway.post(&ping("first")).await.status, 202);
+    let before = gateway.memory();
+    let slow = async |token: &str, length: usize| {
+        let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Type: \
+             application/cloudevents+json\r\nContent-Length: {length}\r\n\r\n",
+            gateway.address,
+            bearer(token)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server may refuse and close before all is written.
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&vec![b'['; 500_000])).await;
+        stream
+    };
+    let unknown = futures::future::join_all((0..CLIENTS).map(|_| slow("0123456789abcdef-unknown", 50_000_000))).await;
+    let grown = gateway.memory().saturating_sub(before);
+    assert!(grown < 24 << 10, "{grown} KiB for clients without credentials");
+    let known = futures::future::join_all((0..CLIENTS).map(|_| slow(TOKEN, 520_000))).await;
+    let announced = futures::future::join_all((0..CLIENTS).map(|_| slow(TOKEN, 50_000_000))).await;
+    let grown = gateway.memory().saturating_sub(before);
+    assert!(grown < 96 << 10, "{grown} KiB for {CLIENTS} bodies of 500 KB");
+    assert_eq!(gateway.post(&ping("second")).await.status, 202);
+    drop((unknown, known, announced));
+}
+
 #[tokio::test]
 async fn header_injection_is_refused() {
     let test_env = WorkerEnv::new().await;

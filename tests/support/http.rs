@@ -19,7 +19,7 @@ pub struct Server {
     /// Longest time for a response or an event.
     patience: Duration,
     log: watch::Receiver<String>,
-    _child: Child,
+    child: Child,
 }
 
 impl Server {
@@ -49,7 +49,14 @@ impl Server {
                 write.send_modify(|log| log.push_str(&(line + "\n")));
             }
         });
-        Self { address, patience, log, _child: child }
+        Self { address, patience, log, child }
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Everything that it has logged.

@@ -6,7 +6,7 @@
 #   build.sh nats       only nats-server
 #   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
-#                       Flux's server-side apply, and Prometheus with its promtool
+#                       Flux's server-side apply, Prometheus with its promtool, and buf and ghz for the bridge's gRPC
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -55,6 +55,8 @@ istio_tools=(
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
   "istio-analyzers|istio|./analyzers|||"
   "flux-ssa|flux|.|||"
+  "buf|buf|github.com/bufbuild/buf/cmd/buf|||"
+  "ghz|ghz|github.com/bojand/ghz/cmd/ghz|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"

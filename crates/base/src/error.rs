@@ -215,6 +215,7 @@ codes! {
     SH3606 "the bridge has no free capacity" "Try again later, or raise the named limit of the bridge's configuration.";
     SH3607 "the bridge cannot start" "Correct the named setting of `[bridge]`.";
     SH3608 "a component of the design failed" "Correct the named component; a repeated deployment changes only what differs.";
+    SH3609 "the client has no permission" "Add what is named to `bridge.clients` in the bridge's configuration, or use another client certificate.";
     // SH37xx: the dashboard.
     SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
     SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";

@@ -72,20 +72,22 @@ def operate(bridge, service, kubeconfig):
     for method in ("SupportedOperations", "ComponentInfo"):
         expect(bridge.call(service, method), method)
     bridge_events = bridge.events(service)
-    operation = str(uuid.uuid4())
-    answer = bridge.call(
-        service,
-        "ApplyOperation",
-        opName="label-namespace",
-        namespace="grpcio-client",
-        username="jane",
-        operation_id=operation,
-        kube_configs=[kubeconfig],
-    )
-    expect(answer.get("operation_id") == operation, answer)
-    event = next(event for event in bridge_events if event.operation_id == operation)
+    for delete in (False, True):
+        operation = str(uuid.uuid4())
+        answer = bridge.call(
+            service,
+            "ApplyOperation",
+            opName="label-namespace",
+            namespace="grpcio-client",
+            username="jane",
+            operation_id=operation,
+            delete_op=delete,
+            kube_configs=[kubeconfig],
+        )
+        expect(answer.get("operation_id") == operation, answer)
+        event = next(event for event in bridge_events if event.operation_id == operation)
+        expect("Label updated on grpcio-client" in event.summary, event)
     bridge_events.cancel()
-    expect("Label updated on grpcio-client" in event.summary, event)
 
 
 def refuse(bridge, service):

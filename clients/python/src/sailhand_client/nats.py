@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import nats
+from nats.errors import ConnectionClosedError
 from nats.js.api import DeliverPolicy
 from nats.js.errors import NotFoundError
 
@@ -39,8 +41,9 @@ class NatsClient:
     async def wait(self, sent: Sent, timeout: float) -> ResultData:
         """The result of a command, whatever its outcome. Raises `TimeoutError` after `timeout` seconds."""
         async with asyncio.timeout(timeout):
-            async for event in self._follow("RES", f"res.{sent.target}.{sent.key}"):
-                return event["data"]
+            async with contextlib.aclosing(self._follow("RES", f"res.{sent.target}.{sent.key}")) as results:
+                async for event in results:
+                    return event["data"]
         raise TimeoutError(f"command {sent.key} on {sent.target} has no result")
 
     async def events(self, sent: Sent) -> AsyncIterator[dict[str, Any]]:
@@ -63,9 +66,11 @@ class NatsClient:
                     last = await self._last("EVT", subject)
             yield result.result()
         finally:
-            for task in (following, result):
-                if task is not None:
-                    task.cancel()
+            tasks = [task for task in (following, result) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await messages.aclose()
 
     async def _last(self, stream: str, subject: str) -> int:
         try:
@@ -74,8 +79,9 @@ class NatsClient:
             return 0
 
     async def _follow(self, stream: str, subject: str) -> AsyncIterator[dict[str, Any]]:
-        async for message in self._messages(stream, subject):
-            yield json.loads(message.data)
+        async with contextlib.aclosing(self._messages(stream, subject)) as messages:
+            async for message in messages:
+                yield json.loads(message.data)
 
     async def _messages(self, stream: str, subject: str) -> AsyncIterator[Any]:
         subscription = await self._js.subscribe(
@@ -88,7 +94,9 @@ class NatsClient:
             while True:
                 yield await subscription.next_msg(timeout=None)
         finally:
-            await subscription.unsubscribe()
+            # A generator that is not closed explicitly ends later than the connection.
+            with contextlib.suppress(ConnectionClosedError):
+                await subscription.unsubscribe()
 
     def _stream(self, name: str) -> str:
         return f"{self._prefix.upper()}_{name}"
