@@ -28,7 +28,7 @@ picture: (tools "charts")
 test *parts:
     tests/run.sh {{ parts }}
 
-# Prepare the real servers in .cache/bin (11 CPU minutes the first time); `just tools node` prepares all.
+# Prepare the real servers in .cache/bin (12 CPU minutes the first time); `just tools node` prepares all.
 [group('setup')]
 tools *group:
     tests/tools/build.sh {{ group }}

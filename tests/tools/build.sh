@@ -186,7 +186,7 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; from empty caches those of the demo take about 11 CPU minutes, and those of all groups more than twice that"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; from empty caches those of the demo take about 12 CPU minutes, and those of all groups more than twice that"
   local i found label left
   for i in "${!wanted[@]}"; do
     IFS='|' read -r name folder package fitting ask flags tags <<<"${wanted[i]}"
