@@ -206,6 +206,11 @@ soak: tools
 test-chaos *args: tools
     cargo test --locked --features failpoints --test it_chaos {{ args }}
 
+# Apply generated trees of manifests to a real API server, and compare the findings with those of the folders and of istioctl.
+[group('test')]
+analysis-trees seeds="24": (tools "istio")
+    SAILHAND_TREE_SEEDS={{ seeds }} cargo test --locked --test it_analysis applied_tree
+
 # Print the table of broken data planes and the conformance cases that catch them (docs/conformance.md).
 conformance-mutants:
     cargo test --locked --test it_prop conformance every_mutant -- --nocapture | grep '^| '

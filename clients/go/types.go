@@ -810,10 +810,11 @@ type Subject struct {
 type SignalKind string
 
 const (
-	SignalKindRate    SignalKind = "rate"
-	SignalKindErrors  SignalKind = "errors"
-	SignalKindLatency SignalKind = "latency"
-	SignalKindTcp     SignalKind = "tcp"
+	SignalKindRate         SignalKind = "rate"
+	SignalKindErrors       SignalKind = "errors"
+	SignalKindLatency      SignalKind = "latency"
+	SignalKindTcp          SignalKind = "tcp"
+	SignalKindControlPlane SignalKind = "control-plane"
 )
 
 // MetricsQueryParams: parameters of `metrics.query`.
@@ -831,13 +832,18 @@ type MetricsQueryParams struct {
 	// Which responses count as errors.
 	Errors *ErrorClass `json:"errors,omitempty"`
 
+	// Also reports how the numbers changed over this time, seconds: 61 points until `at`, and a chart
+	// of each signal.
+	HistoryS *int64 `json:"history_s,omitempty"`
+
 	// Scope of the signals; the whole mesh when absent.
 	Of *Subject `json:"of,omitempty"`
 
 	// A Service of the target instead of a connection.
 	Service *ServiceAddress `json:"service,omitempty"`
 
-	// Which signals; all when empty.
+	// Which signals. When empty all but `control-plane`, and for the whole mesh `control-plane` too.
+	// Whatever `of` is, `control-plane` is about the whole mesh.
 	Signals []SignalKind `json:"signals,omitempty"`
 
 	// Time over which rates are taken, seconds. It should be at least four scrape intervals of the
@@ -2826,6 +2832,15 @@ type MetricsPromqlReport struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// History: times of the points of a report.
+type History struct {
+	// Time of the first point, seconds since the Unix epoch by the store's clock.
+	StartS float64 `json:"start_s"`
+
+	// Time between two points, seconds.
+	StepS float64 `json:"step_s"`
+}
+
 // Presence: whether there is an answer.
 type Presence string
 
@@ -2849,6 +2864,10 @@ type SignalValue struct {
 	// Namespace of the service; empty for the whole mesh.
 	Namespace *string `json:"namespace,omitempty"`
 
+	// The number at the times of the report's `history`, oldest first; null where there were no
+	// series. The 20 largest values of a signal have it.
+	Points []*float64 `json:"points,omitempty"`
+
 	// Whether there is a number.
 	Presence Presence `json:"presence"`
 
@@ -2870,13 +2889,18 @@ type SignalValue struct {
 
 // Signal: one signal.
 type Signal struct {
-	// `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent` or `tcp-received`.
+	// `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent`, `tcp-received`, or
+	// `control-plane-proxies`, `-pushes`, `-rejects`, `-convergence-p99` or `-root-certificate`.
 	Name string `json:"name"`
 
 	// The query that was sent.
 	Query string `json:"query"`
 
-	// `requests-per-second`, `ratio`, `milliseconds` or `bytes-per-second`.
+	// With `history_s`: an SVG document with a line for each of the eight largest values.
+	Svg *string `json:"svg,omitempty"`
+
+	// `requests-per-second`, `ratio`, `milliseconds`, `bytes-per-second`, `count`, `pushes-per-
+	// second`, `rejects-per-second` or `seconds`.
 	Unit string `json:"unit"`
 
 	// One value for each service (and version), at most 500. Empty: the store has no series, so there
@@ -2886,13 +2910,16 @@ type Signal struct {
 
 // MetricsQueryReport: report of `metrics.query`.
 type MetricsQueryReport struct {
+	// The times of `points`; absent without `history_s`, and when the store has no series.
+	History *History `json:"history,omitempty"`
+
 	// The requested signals.
 	Signals []Signal `json:"signals"`
 
 	// The store, as messages name it.
 	Store string `json:"store"`
 
-	// Warnings of the store.
+	// Warnings of the store, and histories that are too large.
 	Warnings []string `json:"warnings,omitempty"`
 }
 

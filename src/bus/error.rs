@@ -16,6 +16,12 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// Neither the server nor another one of its cluster answers for `JetStream`.
+    #[error("JetStream is not enabled on the NATS server at {url}")]
+    NoJetStream {
+        /// Addresses, without credentials.
+        url: String,
+    },
     /// A credentials file is missing or malformed.
     #[error("cannot use the NATS credentials in {path}")]
     Credentials {
@@ -108,15 +114,18 @@ impl Classify for Error {
             | Self::Full { .. }
             | Self::Denied { .. }
             | Self::Drift { .. } => Class::RETRY,
-            Self::Credentials { .. } | Self::TooLarge { .. } | Self::NotFound { .. } | Self::Malformed { .. } => {
-                Class::Terminal
-            }
+            Self::NoJetStream { .. }
+            | Self::Credentials { .. }
+            | Self::TooLarge { .. }
+            | Self::NotFound { .. }
+            | Self::Malformed { .. } => Class::Terminal,
         }
     }
 
     fn code(&self) -> Code {
         match self {
             Self::Connect { .. } => Code::SH2001,
+            Self::NoJetStream { .. } => Code::SH2012,
             Self::Request { .. } | Self::Refused { .. } | Self::Full { .. } => Code::SH2002,
             Self::Drift { .. } => Code::SH2003,
             Self::Denied { .. } => Code::SH2004,

@@ -94,6 +94,8 @@ struct Bar {
     since: Option<OffsetDateTime>,
     /// The error of the last failed attempt.
     problem: String,
+    /// The last step.
+    step: Option<Step>,
 }
 
 impl Bars {
@@ -214,7 +216,7 @@ impl Bars {
                 bar.enable_steady_tick(Duration::from_millis(120));
                 bar
             });
-            Bar { drawn, name: name.to_owned(), since, problem: String::new() }
+            Bar { drawn, name: name.to_owned(), since, problem: String::new(), step: None }
         });
         if known.name == short(key) {
             name.clone_into(&mut known.name);
@@ -228,9 +230,11 @@ impl Bars {
     fn progress(&mut self, observation: &Observation, step: &Step) -> Result<(), Error> {
         let key = &observation.key;
         let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
-        let Bar { drawn: bar, name, .. } = self.begin(key, short(key), time_of(observation));
+        let Bar { drawn: bar, name, step: last, .. } = self.begin(key, short(key), time_of(observation));
+        let last = last.replace(step.clone());
         let Some(bar) = bar else {
-            return self.line(observation, &format!("  {}{count} {}", step.phase, step.message));
+            let Some(message) = news(last.as_ref(), step) else { return Ok(()) };
+            return self.line(observation, format!("  {}{count} {message}", step.phase).trim_end());
         };
         bar.set_prefix(output::shown(&format!("{name} · {}{count}", step.phase)));
         bar.set_style(style(step.total > 0));
@@ -241,6 +245,18 @@ impl Bars {
         bar.set_message(output::shown(&clipped(&step.message)));
         Ok(())
     }
+}
+
+/// What a line about a step says that the line before it did not say. `None` when it would say nothing new.
+fn news(last: Option<&Step>, step: &Step) -> Option<String> {
+    if last == Some(step) {
+        return None;
+    }
+    let said: HashSet<&str> = last.into_iter().flat_map(|last| last.message.split("; ")).collect();
+    let parts: Vec<&str> = step.message.split("; ").filter(|part| !said.contains(part)).collect();
+    // The count is in front of the message.
+    let count = format!("{} of {} ", step.done, step.total);
+    Some(parts.join("; ")).map(|message| message.strip_prefix(&count).map_or_else(|| message.clone(), str::to_owned))
 }
 
 fn time_of(observation: &Observation) -> Option<OffsetDateTime> {
@@ -301,6 +317,19 @@ mod tests {
         assert_eq!(bars.end(&key).unwrap().to_hms(), (12, 0, 5));
         bars.show(&late).unwrap();
         assert!(bars.running.is_empty());
+    }
+
+    #[test]
+    fn a_line_says_only_what_the_line_before_did_not_say() {
+        let step = |done, message: &str| Step { phase: "wait".to_owned(), message: message.to_owned(), done, total: 3 };
+        let first = step(1, "Deployment shop/a: 0 of 1 created; Deployment shop/b: 0 of 1 created");
+        let second = step(2, "Deployment shop/b: 0 of 1 created");
+        assert_eq!(news(None, &first).as_deref(), Some(first.message.as_str()));
+        assert_eq!(news(Some(&first), &first), None);
+        assert_eq!(news(Some(&first), &second).as_deref(), Some(""), "only the count is new");
+        let third = step(3, "all 3 objects are ready");
+        assert_eq!(news(Some(&second), &third).as_deref(), Some("all 3 objects are ready"));
+        assert_eq!(news(None, &step(1, "1 of 3 objects processed")).as_deref(), Some("objects processed"));
     }
 
     #[test]

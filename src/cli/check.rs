@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::process::Command;
 
 use super::local::{self, LocalCluster};
-use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, STRONG, Style, styled};
 use super::{Error, Exit, Global};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
@@ -136,17 +136,6 @@ async fn nats(config: &Config, checks: &mut Checks) -> Result<Option<Client>, Er
         Ok(()) => {
             let message = "streams, buckets and consumers are as declared".to_owned();
             checks.add(Section::Nats, Status::Passed, message, None)?;
-        }
-        // In a cluster another server may have JetStream, so this alone is no failure.
-        Err(_) if !info.jetstream => {
-            let remedy = "Start nats-server with -js, or enable jetstream in its configuration.".to_owned();
-            checks.add(
-                Section::Nats,
-                Status::Failed,
-                "JetStream is not enabled on the server".to_owned(),
-                Some(remedy),
-            )?;
-            return Ok(None);
         }
         Err(error) => {
             checks.problem(Section::Nats, Status::Failed, &error)?;
@@ -348,7 +337,7 @@ fn text(check: &Check) -> String {
         let _ = write!(text, "\n  {}", fold(remedy));
     }
     if let Some(code) = &check.code {
-        let _ = write!(text, "\n  {}", styled(QUIET, format_args!("more: sailhand explain {code}")));
+        let _ = write!(text, "\n  {}", output::more(code));
     }
     text
 }

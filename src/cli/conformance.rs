@@ -278,5 +278,5 @@ pub(super) fn spec_line(spec: &SpecResult) -> String {
     let verdict = format!("capability {}, compliance {}", spec.capability.as_str(), spec.compliance.as_str());
     let counts = spec.counts;
     let title = styled(STRONG, &spec.title);
-    format!("{title}: {} ({} of {} cases passed)", styled(style, verdict), counts.passed, counts.total)
+    format!("{title}: {} ({} of {} passed)", styled(style, verdict), counts.passed, plural(counts.total, "case"))
 }

@@ -12,6 +12,7 @@ use crate::client::{Client, Observed};
 use crate::cluster::{Action, ObjectReport};
 use crate::error::Problem;
 use crate::event::{CommandDraft, ResultData, Target};
+use crate::prose::plural;
 
 /// How long the dry run that lists the objects may take.
 const LISTING: Duration = Duration::from_mins(1);
@@ -194,7 +195,7 @@ fn show(listed: &Listed) {
                 output::note(format_args!("    {}", object.object));
             }
             if objects.len() > LISTED {
-                output::note(format_args!("    and {} more objects", objects.len() - LISTED));
+                output::note(format_args!("    and {}", plural(objects.len() - LISTED, "more object")));
             }
             if objects.is_empty() {
                 output::note("    nothing that exists");

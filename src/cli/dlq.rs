@@ -304,5 +304,5 @@ fn show(letter: &DeadLetter) -> Result<(), Error> {
     if letter.event.is_some() && letter.reason != "rejected" {
         output::line(format_args!("      Send it again: sailhand dlq replay {}", letter.sequence))?;
     }
-    output::line(styled(QUIET, format_args!("more: sailhand explain {}", letter.code)))
+    output::line(output::more(&letter.code))
 }

@@ -110,7 +110,7 @@ fn doing(observation: &Observation) -> String {
             format!("{} resolved", plural(resolved.findings.len(), "finding"))
         }
         Observed::Event(EventKind::ConformanceCase(event)) => {
-            format!("{} of {} cases, last {}", event.done, event.total, event.case.case_id)
+            format!("{} of {}, last {}", event.done, plural(event.total, "case"), event.case.case_id)
         }
         Observed::Event(EventKind::ConformanceSpec(event)) => format!("verdict on {}", event.spec.title),
         Observed::Event(EventKind::ConformanceSummary(event)) => plural(event.summary.counts.total, "case"),

@@ -64,6 +64,9 @@ struct Manifests {
     /// Take over objects that another tool manages
     #[arg(long)]
     adopt: bool,
+    /// Delete objects whose immutable fields differ, and create them again
+    #[arg(long)]
+    recreate: bool,
     /// How long to wait for the result
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = super::duration)]
     timeout: Duration,
@@ -141,6 +144,7 @@ impl Manifests {
         let mut params = json!({
             "name": self.name, "manifest": read(&self.files)?, "create_namespace": self.create_namespace,
             "prune": !self.no_prune, "force": self.force, "adopt": self.adopt,
+            "recreate": self.recreate,
         });
         if let Some(namespace) = &self.namespace {
             params["namespace"] = json!(namespace);

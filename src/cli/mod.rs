@@ -49,14 +49,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
 
 use crate::client::Client;
 use crate::config::{self, Config, Loaded, Override};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::event::CommandKey;
 use crate::task::{DynTask, Registry};
 
@@ -222,7 +222,10 @@ fn number<N: FromStr>(text: &str) -> Result<N, String> {
 #[must_use]
 pub fn run() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let (cli, subcommand) = parse().unwrap_or_else(|error| with_verb_hint(error).exit());
+    let (cli, subcommand) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&with_verb_hint(error)).into(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
@@ -255,6 +258,19 @@ fn parse() -> Result<(Cli, String), clap::Error> {
     }
     let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))?;
     Ok((cli, path))
+}
+
+/// Prints help, or a usage error with the command that explains it.
+fn refuse(error: &clap::Error) -> Exit {
+    // A pipe that the reader has closed does not make it fail.
+    let _ = error.print();
+    if error.exit_code() == 0 {
+        return Exit::Success;
+    }
+    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::note(format_args!("  {}", output::more(Code::SH5002.as_str())));
+    }
+    Exit::Usage
 }
 
 /// A verb in the place of a subcommand, or its last part, as in `istioctl install`, gets a hint at the subcommands that

@@ -100,8 +100,12 @@ pub(super) fn problem(error: &dyn Classify) {
 
 /// Code and message, causes, remedy, and the command that prints the page of the code.
 pub(super) fn render(problem: &Problem) -> String {
-    let more = styled(QUIET, format_args!("more: sailhand explain {}", problem.code));
-    format!("{}\n  {more}", output::render(problem))
+    format!("{}\n  {}", output::render(problem), more(&problem.code))
+}
+
+/// The command that prints the page of a code.
+pub(super) fn more(code: &str) -> String {
+    styled(QUIET, format_args!("more: sailhand explain {code}"))
 }
 
 /// A line of output with escaped control characters.

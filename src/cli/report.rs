@@ -114,9 +114,32 @@ fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     }
     text += &attempts::text(result);
     if let Some(error) = &result.error {
-        text += &render(&Problem { remedy: for_verb(&error.remedy, verb), ..error.clone() });
+        let short = |text: &String| without_repetition(text, result.report.as_ref());
+        text += &render(&Problem {
+            message: short(&error.message),
+            causes: error.causes.iter().map(short).collect(),
+            remedy: for_verb(&error.remedy, verb),
+            ..error.clone()
+        });
     }
     text.trim_end().to_owned()
+}
+
+/// The text of an error about several objects, without the first object's error if the report has that.
+fn without_repetition(text: &str, report: Option<&Value>) -> String {
+    fn has(value: &Value, message: &str) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.get("message").is_some_and(|it| it == message) || fields.values().any(|it| has(it, message))
+            }
+            Value::Array(items) => items.iter().any(|it| has(it, message)),
+            _ => false,
+        }
+    }
+    match text.split_once(" failed, first ") {
+        Some((count, first)) if report.is_some_and(|report| has(report, first)) => format!("{count} failed"),
+        _ => text.to_owned(),
+    }
 }
 
 /// Objects of a dry run with the fields that would change. Returns whether there are differences.
@@ -263,6 +286,17 @@ mod tests {
             "  failed     ConfigMap shop/a\n             SH3006 no\n             help: Set force.\n  \
              skipped    ConfigMap shop/b (not tried)\n  1 failed, 1 skipped"
         );
+    }
+
+    #[test]
+    fn the_error_of_an_object_is_shown_once() {
+        let mut failed = object("a", "failed");
+        failed["problem"] = json!({ "code": "SH3006", "class": "terminal", "message": "no", "remedy": "Set force." });
+        let text = "1 of 2 objects failed, first no";
+        let shown = |report: Option<&Value>| without_repetition(text, report);
+        assert_eq!(shown(Some(&json!({ "objects": [failed] }))), "1 of 2 objects failed");
+        assert_eq!(shown(Some(&json!({ "objects": [object("a", "created")] }))), text);
+        assert_eq!(shown(None), text);
     }
 
     #[test]

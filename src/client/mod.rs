@@ -45,10 +45,15 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// When no server is reachable, or the credentials cannot be used.
+    /// When no server is reachable, the credentials cannot be used, or no server has `JetStream`.
     pub async fn connect(config: &Config) -> Result<Self, BusError> {
         let connection = nats::connect(&config.nats, "sailhand-client", false).await?;
-        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::of(&config.bus)) })
+        let bus = nats::NatsBus::new(connection, Subjects::of(&config.bus));
+        if bus.has_jetstream().await {
+            Ok(Self { bus })
+        } else {
+            Err(BusError::NoJetStream { url: config.nats.url.join(",") })
+        }
     }
 
     /// The bus that the client uses.

@@ -59,6 +59,9 @@ pub enum ApiError {
     /// A webhook could not be called.
     #[error("{0}")]
     WebhookDown(String),
+    /// An admission webhook was called, and its answer cannot be used: its patch does not fit the object.
+    #[error("an admission webhook gave an invalid answer: {0}")]
+    WebhookAnswer(String),
     /// A webhook, an admission policy, a quota or a pod security level said no.
     #[error("{0}")]
     Denied(String),
@@ -123,10 +126,13 @@ impl ApiError {
     fn answered(status: &Status) -> Self {
         let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
         let causes = status.details.as_ref().map_or(&[][..], |details| details.causes.as_slice());
+        if status.code == 500 && is_unusable_answer(&message) {
+            return Self::WebhookAnswer(message);
+        }
         if message.contains("failed calling webhook") || is_unreachable_conversion(&message) {
             return Self::WebhookDown(message);
         }
-        if message.contains("denied the request") || message.contains("ValidatingAdmissionPolicy") {
+        if DENIED.iter().any(|text| message.contains(text)) {
             return Self::Denied(message);
         }
         match status.code {
@@ -197,6 +203,7 @@ impl ApiError {
             | Self::FieldConflict(_)
             | Self::Immutable(_)
             | Self::Refused(_)
+            | Self::WebhookAnswer(_)
             | Self::Denied(_) => Class::Terminal,
         }
     }
@@ -214,6 +221,7 @@ impl ApiError {
             Self::Immutable(_) => Code::SH3007,
             Self::Timeout(_) | Self::Overloaded { .. } => Code::SH3010,
             Self::WebhookDown(_) => Code::SH3011,
+            Self::WebhookAnswer(_) => Code::SH3025,
             Self::Denied(_) => Code::SH3012,
             Self::Namespace { .. } => Code::SH3013,
             Self::Certificate(_) => Code::SH3018,
@@ -245,6 +253,38 @@ const ABOUT_THE_OBJECT: [&str; 12] = [
     "associative list with keys",
     "strict decoding error",
 ];
+
+/// What denies an object: a webhook, a `ValidatingAdmissionPolicy`, a `MutatingAdmissionPolicy`.
+const DENIED: [&str; 3] = ["denied the request", "ValidatingAdmissionPolicy", "' denied request: "];
+
+/// What the API server says when it has called an admission webhook and cannot use the answer. A repeat gets the same one.
+/// Sources: `apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go`, and `patch.go` of `evanphx/json-patch` for a
+/// patch that does not fit the object, where the API server does not name the webhook.
+const UNUSABLE_ANSWER: [&str; 19] = [
+    "received invalid webhook response",
+    "received undecodable patch in webhook response",
+    "unsupported patch type",
+    "attempted to modify the object, which is not supported",
+    "operation does not apply: ",
+    "operation failed to decode ",
+    "operation missing path field",
+    "operation, missing ",
+    "operation value must be object or array",
+    "error in add for path: '",
+    "error in remove for path: '",
+    "error in move for path: '",
+    "error in copy for from: '",
+    "error in test for path: '",
+    "error while adding value during copy",
+    "error while performing deep copy",
+    ": test failed",
+    "occurred: Unexpected kind: ",
+    "occurred: json: cannot unmarshal ",
+];
+
+fn is_unusable_answer(message: &str) -> bool {
+    UNUSABLE_ANSWER.iter().any(|text| message.contains(text))
+}
 
 fn is_about_the_object(message: &str) -> bool {
     ABOUT_THE_OBJECT.iter().any(|text| message.contains(text))
@@ -374,6 +414,11 @@ mod tests {
                 Class::Terminal,
             ),
             (status(500, "failed calling webhook \"a.b.c\": no endpoints"), Code::SH3011, Class::RETRY),
+            (
+                status(422, "policy 'a' with binding 'b' denied request: add operation does not apply: missing value"),
+                Code::SH3012,
+                Class::Terminal,
+            ),
             (status(400, "admission webhook \"a.b.c\" denied the request: no"), Code::SH3012, Class::Terminal),
             (status(503, "unavailable"), Code::SH3010, Class::RETRY),
             (

@@ -23,6 +23,7 @@ use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, esta
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
+use crate::prose::plural;
 
 /// How long pruned objects may take to go when the command does not say how long to wait.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
@@ -235,7 +236,7 @@ impl Run<'_> {
             done += group.len();
             if stop.is_none() && !self.report_builder.failed() {
                 stop = self.write_phase(inventory, phase, group, id).await.err();
-                self.step("apply", done, total, format!("{done} of {total} objects processed"));
+                self.step("apply", done, total, format!("{done} of {} processed", plural(total, "object")));
             } else {
                 self.leave(group);
             }

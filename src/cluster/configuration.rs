@@ -364,7 +364,11 @@ async fn secrets(cluster: &Cluster, deadline: Instant, known: &[&Resource]) -> C
     configuration
 }
 
-/// Names of Secrets by namespace. The Secrets of a Gateway are in the namespaces of its pods.
+/// Kinds whose pods a Gateway of Istio may select. A workload without pods, such as one that is scaled to 0, counts too.
+const WORKLOADS: [Kind; 6] =
+    [Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
+
+/// Names of Secrets by namespace. The Secrets of a Gateway are in the namespaces of its workloads.
 fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut want = |namespace: &str, name: &str| {
@@ -375,13 +379,13 @@ fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     for name in ["cacerts", "istio-ca-secret"] {
         want(ISTIO_NAMESPACE, name);
     }
-    let pods = GatewayPods::new(resources);
+    let workloads = GatewayWorkloads::new(resources);
     for resource in resources {
         match resource.kind {
             Kind::Gateway => {
                 let credentials = credentials(resource.spec());
                 if !credentials.is_empty() {
-                    for namespace in pods.namespaces(&resource.spec()["selector"]) {
+                    for namespace in workloads.namespaces(&resource.spec()["selector"]) {
                         for name in &credentials {
                             want(namespace, name);
                         }
@@ -415,12 +419,12 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
-/// Pods by one of their labels.
-struct GatewayPods<'a> {
+/// Workloads by one label of their pods.
+struct GatewayWorkloads<'a> {
     by_label: BTreeMap<(&'a str, &'a str), Vec<&'a Resource>>,
 }
 
-impl<'a> GatewayPods<'a> {
+impl<'a> GatewayWorkloads<'a> {
     fn new(resources: &[&'a Resource]) -> Self {
         let mut by_label: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let gateways = resources.iter().filter(|resource| resource.kind == Kind::Gateway);
@@ -428,11 +432,11 @@ impl<'a> GatewayPods<'a> {
             .flat_map(|gateway| gateway.spec()["selector"].entries().iter())
             .map(|(key, value)| (key.as_str(), value.text()))
             .collect();
-        for pod in resources.iter().copied().filter(|resource| resource.kind == Kind::Pod) {
-            for (key, value) in pod.labels().entries() {
+        for workload in resources.iter().copied().filter(|resource| WORKLOADS.contains(&resource.kind)) {
+            for (key, value) in workload.pod_labels().entries() {
                 let pair = (key.as_str(), value.text());
                 if keys.contains(&pair) {
-                    by_label.entry(pair).or_default().push(pod);
+                    by_label.entry(pair).or_default().push(workload);
                 }
             }
         }
@@ -442,7 +446,8 @@ impl<'a> GatewayPods<'a> {
     fn namespaces(&self, selector: &Value) -> BTreeSet<&'a str> {
         let wanted = crate::analysis::Selector::new(selector);
         let Some(pair) = wanted.pairs().first() else { return BTreeSet::new() };
-        let pods = self.by_label.get(pair).map_or(&[][..], Vec::as_slice);
-        pods.iter().filter(|pod| wanted.matches(pod.labels())).map(|pod| pod.namespace.as_str()).collect()
+        let workloads = self.by_label.get(pair).map_or(&[][..], Vec::as_slice);
+        let selected = workloads.iter().filter(|workload| wanted.matches(workload.pod_labels()));
+        selected.map(|workload| workload.namespace.as_str()).collect()
     }
 }

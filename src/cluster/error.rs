@@ -4,6 +4,7 @@ use super::api_error::ApiError;
 use super::manifest;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
+use crate::prose::plural;
 
 /// A failure of the cluster layer.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +172,7 @@ pub enum Error {
         after: Option<std::time::Duration>,
     },
     /// Some objects failed; each one's problem is in the report.
-    #[error("{failed} of {total} objects failed, first {first}")]
+    #[error("{failed} of {} failed, first {first}", plural(*.total, "object"))]
     SomeFailed {
         /// How many.
         failed: usize,

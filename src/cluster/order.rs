@@ -79,6 +79,16 @@ pub(super) fn never_recreated(group: &str, kind: &str) -> bool {
     )
 }
 
+/// Whether controllers create objects that an object of this kind owns, which have to be deleted before the object is
+/// created again. The kinds of others may have some.
+pub(super) fn may_own(group: &str, kind: &str) -> bool {
+    match Phase::of(group, kind) {
+        Phase::Workloads => !matches!(kind, "Pod" | "ControllerRevision"),
+        Phase::Custom | Phase::Routes => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +120,17 @@ mod tests {
     fn a_custom_kind_named_like_a_builtin_one_is_custom() {
         assert_eq!(Phase::of("serving.knative.dev", "Service"), Phase::Custom);
         assert_eq!(Phase::of("gateway.networking.k8s.io", "Gateway"), Phase::Custom);
+    }
+
+    #[test]
+    fn workloads_and_custom_objects_may_own_others() {
+        for (group, kind) in [("apps", "Deployment"), ("batch", "Job"), ("serving.knative.dev", "Service")] {
+            assert!(may_own(group, kind), "{kind}");
+        }
+        for (group, kind) in
+            [("", "PersistentVolume"), ("", "Pod"), ("", "Service"), ("storage.k8s.io", "StorageClass")]
+        {
+            assert!(!may_own(group, kind), "{kind}");
+        }
     }
 }

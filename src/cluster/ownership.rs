@@ -9,8 +9,11 @@ const LABELS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
-    ("install.operator.istio.io/owning-resource", "istioctl installation"),
+    (OWNING_RESOURCE, "istioctl installation"),
 ];
+
+/// The label of istioctl with the name of an installation.
+const OWNING_RESOURCE: &str = "install.operator.istio.io/owning-resource";
 
 /// The label of what istioctl and the Istio operator install.
 const ISTIO: &str = "operator.istio.io/managed";
@@ -36,7 +39,11 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     }
     let metadata = &live["metadata"];
     let marked = |place: &str, marks: &[(&str, &str)]| {
-        marks.iter().find_map(|(key, owner)| Some(format!("{owner} {}", metadata[place][*key].as_str()?)))
+        marks.iter().find_map(|(key, owner)| match metadata[place][*key].as_str()? {
+            // Istio's charts write this when no installation has a name.
+            "unknown" if *key == OWNING_RESOURCE => Some("istioctl".to_owned()),
+            name => Some(format!("{owner} {name}")),
+        })
     };
     let controller = || {
         let owners = metadata["ownerReferences"].as_array()?;
@@ -56,7 +63,7 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
 }
 
 /// Annotations by which an object survives its installation, with a word that their value has: those of Helm, Flux, Argo CD
-/// and cli-utils.
+/// and cli-utils. Flux reads labels too.
 const KEEP: [(&str, &str); 5] = [
     ("helm.sh/resource-policy", "keep"),
     ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
@@ -65,13 +72,16 @@ const KEEP: [(&str, &str); 5] = [
     ("client.lifecycle.config.k8s.io/deletion", "detach"),
 ];
 
-/// The annotation by which it survives its installation, as a reason.
+/// The annotation or label by which it survives its installation, as a reason.
 pub(super) fn keep(live: &Value) -> Option<String> {
-    let annotations = &live["metadata"]["annotations"];
-    let has = |(name, word): &&(&str, &str)| {
-        annotations[*name].as_str().is_some_and(|value| value.split(',').any(|part| part.trim() == *word))
-    };
-    KEEP.iter().find(has).map(|(name, word)| format!("its annotation {name} says {word}"))
+    ["annotations", "labels"].into_iter().find_map(|place| {
+        let has = |(name, word): &&(&str, &str)| {
+            let value = live["metadata"][place][*name].as_str();
+            value.is_some_and(|value| value.split(',').any(|part| part.trim() == *word))
+        };
+        let (name, word) = KEEP.iter().find(has)?;
+        Some(format!("its {} {name} says {word}", place.trim_end_matches('s')))
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +98,8 @@ mod tests {
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
             (json!({"labels": {ISTIO: "Reconcile"}}), "istioctl or the Istio operator"),
+            (json!({"labels": {OWNING_RESOURCE: "mesh"}}), "istioctl installation mesh"),
+            (json!({"labels": {OWNING_RESOURCE: "unknown"}}), "istioctl"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
             (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];
@@ -103,7 +115,13 @@ mod tests {
             keep("argocd.argoproj.io/sync-options", "Replace=true, Prune=false").as_deref(),
             Some("its annotation argocd.argoproj.io/sync-options says Prune=false")
         );
-        assert!(keep("kustomize.toolkit.fluxcd.io/prune", "disabled").is_some());
+        let flux = json!({"kustomize.toolkit.fluxcd.io/prune": "disabled"});
+        for place in ["annotation", "label"] {
+            assert_eq!(
+                super::keep(&json!({"metadata": {format!("{place}s"): flux}})),
+                Some(format!("its {place} kustomize.toolkit.fluxcd.io/prune says disabled"))
+            );
+        }
         assert_eq!(keep("helm.sh/resource-policy", "delete"), None);
     }
 

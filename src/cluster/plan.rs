@@ -65,6 +65,8 @@ pub(super) struct Seen {
     pub taken: Vec<String>,
     /// The merge patch that clears fields before the write.
     pub clears: Option<Value>,
+    /// For a `PersistentVolume`: the claim that it is bound to, such as `shop/data`.
+    pub bound_to: Option<String>,
 }
 
 impl Decision {
@@ -82,7 +84,16 @@ impl Seen {
 
     fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
-        Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec(), clears: None }
+        let claim = &live["spec"]["claimRef"];
+        let is_bound = live["status"]["phase"] == "Bound";
+        let part = |key: &str| claim[key].as_str().unwrap_or_default();
+        Self {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            taken: taken.to_vec(),
+            clears: None,
+            bound_to: is_bound.then(|| format!("{}/{}", part("namespace"), part("name"))),
+        }
     }
 }
 
@@ -373,44 +384,49 @@ async fn ask_elsewhere(cluster: &Cluster, desired: &Desired, force: bool) -> Res
 
 /// Classifies a rejected dry run.
 fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
-    let error = with_limit_of_recreate(desired, error);
+    let seen = Seen::of(live, &[]);
+    let error = with_limit_of_recreate(desired, &seen, error);
     match error.fault() {
-        Some(ApiError::Immutable(_)) if may_recreate(desired, options) => Decision::Recreate(Seen::of(live, &[])),
+        Some(ApiError::Immutable(_)) if may_recreate(desired, &seen, options) => Decision::Recreate(seen),
         // A webhook with side effects rejects dry runs, so the write decides.
-        Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
-            Decision::Patch(Seen::of(live, &[]))
-        }
+        Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => Decision::Patch(seen),
         // The write moves the managers' entries to this version and repeats.
         Some(fault)
             if fault.is_undeclared_field() && takeover::in_version(live, &desired.object.api_version).is_some() =>
         {
-            Decision::Patch(Seen::of(live, &[]))
+            Decision::Patch(seen)
         }
         // The object has changed since it was read; the write reads it again.
-        Some(ApiError::FieldConflict(_)) if is_contested(desired) && !options.dry_run => {
-            Decision::Patch(Seen::of(live, &[]))
-        }
+        Some(ApiError::FieldConflict(_)) if is_contested(desired) && !options.dry_run => Decision::Patch(seen),
         _ => Decision::Fail(error),
     }
 }
 
 /// The remedy of an immutable field is to recreate the object: the error says where that is not done.
-pub(super) fn with_limit_of_recreate(desired: &Desired, error: Error) -> Error {
-    match error {
-        Error::Request { verb, object, fault: ApiError::Immutable(text) }
-            if never_recreated(desired.object.group(), &desired.object.kind) =>
-        {
-            let kind = &desired.object.kind;
-            let text = format!(
-                "{text}; a {kind} is never recreated, because this would delete data that the manifest does not contain"
-            );
-            Error::Request { verb, object, fault: ApiError::Immutable(text) }
+pub(super) fn with_limit_of_recreate(desired: &Desired, seen: &Seen, error: Error) -> Error {
+    match (limit_of_recreate(desired, seen), error) {
+        (Some(limit), Error::Request { verb, object, fault: ApiError::Immutable(text) }) => {
+            Error::Request { verb, object, fault: ApiError::Immutable(format!("{text}; {limit}")) }
         }
-        error => error,
+        (_, error) => error,
     }
 }
 
 /// Whether the caller's consent to recreate covers this object.
-pub(super) fn may_recreate(desired: &Desired, options: &ApplyOptions) -> bool {
-    options.recreate && !never_recreated(desired.object.group(), &desired.object.kind)
+pub(super) fn may_recreate(desired: &Desired, seen: &Seen, options: &ApplyOptions) -> bool {
+    options.recreate && limit_of_recreate(desired, seen).is_none()
+}
+
+/// Why the object is not recreated, whatever the options.
+fn limit_of_recreate(desired: &Desired, seen: &Seen) -> Option<String> {
+    let kind = &desired.object.kind;
+    if never_recreated(desired.object.group(), kind) {
+        return Some(format!(
+            "a {kind} is never recreated, because this would delete data that the manifest does not contain"
+        ));
+    }
+    let claim = seen.bound_to.as_ref().filter(|_| kind == "PersistentVolume" && desired.object.group().is_empty())?;
+    Some(format!(
+        "it is not recreated, because it is bound to claim {claim}: it would be terminating until the claim is deleted"
+    ))
 }

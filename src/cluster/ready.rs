@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::prose::{agree, plural};
+
 /// Whether an object is as its spec asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -118,7 +120,8 @@ fn short(counts: &[(i64, i64, &str)]) -> Option<Readiness> {
 
 fn surplus(object: &Value, wanted: i64) -> Option<Readiness> {
     let surplus = count(object, "replicas") - wanted;
-    (surplus > 0).then(|| InProgress(format!("{surplus} old pods are still there")))
+    (surplus > 0)
+        .then(|| InProgress(format!("{} {} still there", plural(surplus, "old pod"), agree(surplus, "is", "are"))))
 }
 
 fn deployment(object: &Value) -> Readiness {

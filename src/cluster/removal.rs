@@ -20,6 +20,7 @@ use super::{Action, Cluster, Error, ObjectRef, ObjectReport, live};
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
+use crate::prose::plural;
 
 /// Pauses between two checks of terminating objects.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -128,7 +129,7 @@ impl Removal<'_> {
             }
         }
         let (done, total) = counts;
-        self.step(counts, format!("{done} of {total} objects deleted"));
+        self.step(counts, format!("{done} of {} deleted", plural(total, "object")));
         let stuck = match until.filter(|_| stop.is_none()) {
             Some(until) => {
                 let blocked = |left: &[String]| self.step(counts, waiting_for(left));

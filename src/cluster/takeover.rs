@@ -41,14 +41,13 @@ impl TakeOver {
     }
 }
 
-/// What there is to take over of a live object with these options; `None` when there is nothing. Entries of another
-/// version of the kind stay: their fields may have other names in ours.
+/// What there is to take over of a live object with these options; `None` when there is nothing. The live object has to
+/// be in the version `api_version`.
 pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> Option<TakeOver> {
     let entries = managed_fields::entries(live);
     let taken = |entry: &&Value| {
         let manager = entry["manager"].as_str().unwrap_or_default();
         entry.get("subresource").is_none()
-            && entry["apiVersion"] == api_version
             && (manager == FIELD_MANAGER && entry["operation"] == "Update"
                 || (options.force || options.adopt) && KUBECTL.contains(&manager)
                 || options.adopt && TOOLS.contains(&manager))
@@ -58,22 +57,63 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
     if managers.is_empty() {
         return None;
     }
-    let mut ours = match entries.iter().find(|entry| is_ours(entry)) {
-        // The entry of a manager that applies has one version.
-        Some(ours) if ours["apiVersion"] != api_version => return None,
-        Some(ours) => ours.clone(),
-        None => json!({
-            "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": api_version,
-            "fieldsType": "FieldsV1", "fieldsV1": {},
-        }),
+    let ours = entries.iter().find(|entry| is_ours(entry));
+    // The API server converts what one manager owns in another version itself; our entry has one version only.
+    let version = match ours.map(|ours| &ours["apiVersion"]) {
+        Some(version) if entries.iter().filter(taken).all(|entry| entry["apiVersion"] == *version) => version.clone(),
+        _ => json!(api_version),
     };
-    for entry in entries.iter().filter(taken) {
-        merge(&mut ours["fieldsV1"], &entry["fieldsV1"]);
+    let mut fields = json!({});
+    for entry in ours.into_iter().chain(entries.iter().filter(taken)) {
+        if entry["apiVersion"] == version {
+            merge(&mut fields, &entry["fieldsV1"]);
+        } else {
+            merge(&mut fields, &present(&entry["fieldsV1"], live));
+        }
     }
+    let mut entry = ours.cloned().unwrap_or_else(|| json!({ "manager": FIELD_MANAGER, "operation": "Apply" }));
+    entry["apiVersion"] = version;
+    entry["fieldsType"] = json!("FieldsV1");
+    entry["fieldsV1"] = fields;
     let others = entries.iter().filter(|entry| !is_ours(entry) && !taken(entry)).cloned();
     let mut live = live.clone();
-    live["metadata"]["managedFields"] = std::iter::once(ours).chain(others).collect();
+    live["metadata"]["managedFields"] = std::iter::once(entry).chain(others).collect();
     Some(TakeOver { managers, live })
+}
+
+/// Those of the fields that the object has. The fields are of another version of the kind: one that has another name in
+/// the object's version is not among them, so that it has no owner any more, as after `kubectl apply --server-side`.
+fn present(fields: &Value, object: &Value) -> Value {
+    let below = |(name, fields): (&String, &Value)| {
+        if name == "." {
+            return Some((name.clone(), fields.clone()));
+        }
+        let left = present(fields, part(name, object)?);
+        // Without its last field a map would become a leaf, which stands for the whole map.
+        (is_leaf(fields) || !is_leaf(&left)).then(|| (name.clone(), left))
+    };
+    Value::Object(fields.as_object().into_iter().flatten().filter_map(below).collect())
+}
+
+fn is_leaf(fields: &Value) -> bool {
+    fields.as_object().is_none_or(Map::is_empty)
+}
+
+/// The part of a value that an element of a path in `fieldsV1` names.
+fn part<'a>(element: &str, value: &'a Value) -> Option<&'a Value> {
+    let (of, text) = element.split_once(':')?;
+    let key = || serde_json::from_str::<Value>(text).ok();
+    match of {
+        "f" => value.get(text),
+        "i" => value.get(text.parse::<usize>().ok()?),
+        "v" => key().and_then(|key| value.as_array()?.iter().find(|item| **item == key)),
+        "k" => {
+            let key = key()?;
+            let key = key.as_object()?;
+            value.as_array()?.iter().find(|item| key.iter().all(|(name, value)| item.get(name) == Some(value)))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the manager is kubectl with a whole manifest, whose fields `force` takes over too.
@@ -194,9 +234,44 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_another_version_stay() {
+    fn fields_of_another_version_are_taken_where_the_object_has_them() {
         let adopt = ApplyOptions { adopt: true, ..ApplyOptions::default() };
-        let old = live(json!([entry("helm", "Update", json!({"f:data": {}}))]));
-        assert!(plan(&old, "v2", &adopt).is_none());
+        let port = r#"k:{"port":80}"#;
+        let mut object = live(json!([entry(
+            "helm",
+            "Update",
+            json!({
+                "f:metadata": {"f:finalizers": {r#"v:"a/b""#: {}, r#"v:"c/d""#: {}}},
+                "f:spec": {"f:same": {}, "f:former": {}, "f:ports": {port: {".": {}, "f:name": {}, "f:former": {}}},
+                           "f:gone": {"f:former": {}}},
+            }),
+        )]));
+        object["metadata"]["finalizers"] = json!(["a/b"]);
+        object["spec"] = json!({"same": 1, "renamed": 2, "ports": [{"port": 80, "name": "http"}], "gone": {}});
+        let taken = plan(&object, "v2", &adopt).unwrap();
+        let entry = &taken.managed_fields()[0];
+        assert_eq!(entry["apiVersion"], "v2");
+        let kept = json!({
+            "f:metadata": {"f:finalizers": {r#"v:"a/b""#: {}}},
+            "f:spec": {"f:same": {}, "f:ports": {port: {".": {}, "f:name": {}}}},
+        });
+        assert_eq!(entry["fieldsV1"], kept);
+    }
+
+    #[test]
+    fn our_entry_keeps_an_older_version_when_all_fields_are_of_it() {
+        let adopt = ApplyOptions { adopt: true, ..ApplyOptions::default() };
+        let ours = entry(FIELD_MANAGER, "Apply", json!({"f:spec": {"f:former": {}}}));
+        let helm = entry("helm", "Update", json!({"f:spec": {"f:other": {}}}));
+        let mut object = live(json!([ours, helm]));
+        object["spec"] = json!({"other": 1});
+        let taken = plan(&object, "v2", &adopt).unwrap();
+        assert_eq!(taken.managed_fields()[0]["apiVersion"], "v1");
+        assert_eq!(taken.managed_fields()[0]["fieldsV1"], json!({"f:spec": {"f:former": {}, "f:other": {}}}));
+
+        object["metadata"]["managedFields"][1]["apiVersion"] = json!("v2");
+        let taken = plan(&object, "v2", &adopt).unwrap();
+        assert_eq!(taken.managed_fields()[0]["apiVersion"], "v2");
+        assert_eq!(taken.managed_fields()[0]["fieldsV1"], json!({"f:spec": {"f:other": {}}}));
     }
 }

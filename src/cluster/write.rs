@@ -14,7 +14,7 @@ use super::guarded::{guarded, sleep, written};
 use super::locate::DiscoveryLag;
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate, with_limit_of_recreate};
-use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
+use super::{Action, Cluster, Error, ignored_fields, order, removal, takeover};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
@@ -50,10 +50,12 @@ pub(super) async fn write(
                 Ok(Action::Unchanged)
             }
             Ok(_) => Ok(Action::Configured),
-            Err(error) if matches!(error.fault(), Some(ApiError::Immutable(_))) && may_recreate(desired, options) => {
+            Err(error)
+                if matches!(error.fault(), Some(ApiError::Immutable(_))) && may_recreate(desired, &seen, options) =>
+            {
                 recreate(cluster, desired, seen, options, guard).await
             }
-            Err(error) => Err(with_limit_of_recreate(desired, error)),
+            Err(error) => Err(with_limit_of_recreate(desired, &seen, error)),
         },
     }
 }
@@ -172,7 +174,10 @@ async fn recreate(
     guard: &Guard,
 ) -> Result<Action, Error> {
     let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
-    let params = DeleteParams::foreground().preconditions(preconditions);
+    // A deletion in the foreground waits for the garbage collector, which pauses while kinds come and go.
+    let may_own = order::may_own(desired.object.group(), &desired.object.kind);
+    let params = if may_own { DeleteParams::foreground() } else { DeleteParams::background() };
+    let params = params.preconditions(preconditions);
     written(guard, cluster.remove(desired.kind()?, &desired.object, &params)).await?;
     let gone = [removal::DeleteCandidate::new(desired.object.clone(), desired.kind()?.clone(), seen.uid)];
     let stuck = removal::wait_until_deleted(cluster, &gone, Instant::now() + GONE_WITHIN, guard, |_| {}).await?;

@@ -3,6 +3,7 @@
 use super::owner::Owner;
 use super::{Component, Finding, ObservedMesh, Severity};
 use crate::error::{Class, Classify, Code};
+use crate::prose::{agree, plural};
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,8 @@ pub enum Error {
         parts: Vec<String>,
     },
     /// Proxies are not where they should be.
-    #[error("{} of {total} proxies are not of revision {revision}: {}", .behind.len(), .behind.join(", "))]
+    #[error("{} of {} {} not of revision {revision}: {}", .behind.len(), plural(*.total, "proxy"),
+        agree(.behind.len(), "is", "are"), .behind.join(", "))]
     Behind {
         /// Where they should be.
         revision: String,

@@ -13,6 +13,7 @@ mod relabeling;
 mod targets;
 
 use super::envelope::{QueryAnswer, Unusable};
+use crate::prose::plural;
 
 /// The rungs, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -262,13 +263,17 @@ pub fn climb(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Diagnosis>) {
         found.push(stale);
         return (Rung::Prometheus, found);
     }
+    let (failing, unscraped) = targets::incomplete(answers, mesh);
     if let Some(missing) = not_scraped(answers, mesh) {
-        found.push(missing);
-        return (Rung::Fresh, found);
+        return (Rung::Fresh, why_nothing_is_scraped(missing, failing, unscraped));
     }
-    found.extend(targets::incomplete(answers, mesh));
+    found.extend(failing);
+    found.extend(unscraped);
     let complete = found.iter().all(|one| one.severity == Severity::Info);
-    found.extend(numbers::false_numbers(answers, mesh));
+    let mut numbers = numbers::false_numbers(answers, mesh);
+    // Proxies that are not scraped may have counted requests.
+    numbers.retain(|one| complete || one.cause != Cause::NoTraffic);
+    found.extend(numbers);
     let correct = found.iter().all(|one| one.severity == Severity::Info);
     let rung = match (complete, correct) {
         (false, _) => Rung::ScrapesIstio,
@@ -276,6 +281,25 @@ pub fn climb(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Diagnosis>) {
         (true, true) => Rung::Correct,
     };
     (rung, found)
+}
+
+/// The causes for a store without metrics of proxies: what explains it best instead of, or beside, that nothing is scraped.
+fn why_nothing_is_scraped(
+    missing: Diagnosis,
+    failing: Vec<Diagnosis>,
+    mut unscraped: Vec<Diagnosis>,
+) -> Vec<Diagnosis> {
+    let is_general = matches!(missing.cause, Cause::NothingScrapesIstio | Cause::ProxiesNotScraped);
+    if is_general && !failing.is_empty() {
+        return failing;
+    }
+    let has_cause = unscraped.iter().any(|one| one.cause != Cause::TargetsMissing);
+    if missing.cause == Cause::ProxiesNotScraped && has_cause {
+        return unscraped;
+    }
+    unscraped.retain(|one| is_general && one.cause == Cause::PodsForbidden);
+    unscraped.insert(0, missing);
+    unscraped
 }
 
 fn stale(answers: &Answers) -> Option<Diagnosis> {
@@ -298,7 +322,7 @@ fn stale(answers: &Answers) -> Option<Diagnosis> {
         severity: Severity::Error,
         message,
         evidence: vec!["max(timestamp(up)) compared with time()".to_owned()],
-        remedy: "Check that the store scrapes targets, or that remote write to it works.".to_owned(),
+        remedy: "Check that the store scrapes targets, or that remote write to it works; `scrape.apply` makes or reports jobs for Istio.".to_owned(),
     })
 }
 
@@ -341,13 +365,16 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         return Some(unselected);
     }
     let (cause, message) = if control_plane {
-        (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} proxies is", mesh.expected.len()))
+        (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} is", plural(mesh.expected.len(), "proxy")))
     } else {
         (
             Cause::NothingScrapesIstio,
             "the store has no metric of Istio: neither istiod nor any proxy is scraped".to_owned(),
         )
     };
+    if mesh.expected.is_empty() && mesh.root_namespaces.is_empty() {
+        return Some(no_mesh());
+    }
     let remedy = if mesh.operator_prometheuses.is_empty() {
         "Send `scrape.apply` for this connection: it reports the scrape jobs to add to the store's configuration."
     } else {
@@ -363,6 +390,17 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         ],
         remedy: remedy.to_owned(),
     })
+}
+
+/// Neither the store nor the cluster has anything of Istio.
+fn no_mesh() -> Diagnosis {
+    Diagnosis {
+        cause: Cause::NothingScrapesIstio,
+        severity: Severity::Error,
+        message: "the store has no metric of Istio, and the cluster has neither istiod nor a pod with a proxy".to_owned(),
+        evidence: vec!["count by (component, tag) (istio_build)".to_owned(), "list of pods".to_owned()],
+        remedy: "Install Istio and inject its proxy (`mesh.install`, `namespace.label`), or send the command for the target that the mesh is in.".to_owned(),
+    }
 }
 
 /// This store has nothing of Istio, and another one has.

@@ -3,6 +3,7 @@
 //! [`crate::task::connection`] and [`crate::task::metrics`] ask clusters and servers.
 
 pub mod changes;
+pub mod chart;
 pub mod dashboard;
 pub mod discovery;
 pub mod envelope;

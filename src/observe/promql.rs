@@ -37,14 +37,60 @@ pub enum Subject {
     },
 }
 
+impl Subject {
+    /// Whether a service belongs to it. The mesh and a workload have services of any name.
+    #[must_use]
+    pub fn covers(&self, namespace: &str, service: &str) -> bool {
+        match self {
+            Self::Mesh {} | Self::Workload { .. } => true,
+            Self::Namespace { name } => name == namespace,
+            Self::Service { namespace: of, name } => of == namespace && name == service,
+        }
+    }
+}
+
+/// Selectors of all series about a subject's inbound traffic.
+///
+/// Services have two. Two proxies do not know a service's namespace: a waypoint reports its own namespace as that of the
+/// service, and a client's proxy reports `unknown` for a request that reaches no workload. Both report the service's host.
+/// Source: istio/proxy, `istio_stats.cc`, `populatePeerInfo`.
+#[derive(Debug, Clone)]
+pub struct Selection(Vec<Matchers>);
+
+impl Selection {
+    /// With the labels of a connection's scope.
+    #[must_use]
+    pub fn of<'a>(subject: &Subject, scope: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let scope: Vec<_> = scope.into_iter().collect();
+        let mut all = vec![Matchers::of(subject, scope.iter().copied())];
+        let by_host = match subject {
+            Subject::Namespace { name } => Some((name, "[^.]+".to_owned())),
+            Subject::Service { namespace, name } => Some((namespace, literal(name))),
+            Subject::Mesh {} | Subject::Workload { .. } => None,
+        };
+        if let Some((namespace, service)) = by_host {
+            let mut matchers = Matchers::of(&Subject::Mesh {}, scope);
+            matchers.push(SERVICE.0, "!=", namespace);
+            matchers.push(HOST, "=~", &format!("{service}\\.{}\\.svc(\\..+)?", literal(namespace)));
+            all.push(matchers);
+        }
+        Self(all)
+    }
+
+    /// Rates of a counter over a window, summed by these labels. The selectors exclude each other.
+    fn sum_of_rates(&self, labels: &str, metric: &str, window_s: u64) -> String {
+        let rates = self.0.iter().map(|matchers| format!("rate({metric}{}[{window_s}s])", matchers.text()));
+        format!("sum by ({labels}) ({})", rates.collect::<Vec<_>>().join(" or "))
+    }
+}
+
 /// Label matchers of a selector; names are ours, values are escaped.
 #[derive(Debug, Clone, Default)]
-pub struct Matchers(Vec<(String, &'static str, String)>);
+struct Matchers(Vec<(String, &'static str, String)>);
 
 impl Matchers {
     /// Of a subject's inbound traffic, with the labels of a connection's scope.
-    #[must_use]
-    pub fn of<'a>(subject: &Subject, scope: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+    fn of<'a>(subject: &Subject, scope: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         let mut matchers = Self::default();
         for (name, value) in scope {
             matchers.push(name, "=", value);
@@ -82,8 +128,7 @@ impl Matchers {
     }
 
     /// As `{a="b",c="d"}`.
-    #[must_use]
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = String::from("{");
         for (index, (name, operator, value)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -116,7 +161,19 @@ pub fn escaped(value: &str) -> String {
 /// A regular expression that matches these names of Kubernetes objects.
 fn any_of<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: std::collections::BTreeSet<&String> = names.collect();
-    names.into_iter().map(|name| name.replace('.', "\\.")).collect::<Vec<_>>().join("|")
+    names.into_iter().map(|name| literal(name)).collect::<Vec<_>>().join("|")
+}
+
+/// A regular expression that matches this text only.
+fn literal(text: &str) -> String {
+    let mut expression = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() && c != '-' && c != '_' {
+            expression.push('\\');
+        }
+        expression.push(c);
+    }
+    expression
 }
 
 /// Whether a label name may stand in a selector.
@@ -131,31 +188,28 @@ pub fn is_label_name(name: &str) -> bool {
 const WORKLOAD: (&str, &str) = ("destination_workload_namespace", "destination_workload");
 /// Label names of a service's namespace and name.
 const SERVICE: (&str, &str) = ("destination_service_namespace", "destination_service_name");
+/// Label name of a service's host.
+const HOST: &str = "destination_service";
 /// Counter of HTTP and gRPC requests.
 const REQUESTS: &str = "istio_requests_total";
 /// Buckets of the duration of requests.
 const DURATION_BUCKETS: &str = "istio_request_duration_milliseconds_bucket";
 /// Labels that distinguish reporters, outcomes and versions.
-const OUTCOME: &str = "reporter, destination_service_namespace, destination_service_name, destination_workload, \
+const OUTCOME: &str = "reporter, destination_service, destination_service_namespace, destination_service_name, destination_workload, \
      destination_version, request_protocol, response_code, grpc_response_status, response_flags";
-
-/// Rates of a counter over a window, summed by these labels.
-fn sum_of_rates(labels: &str, metric: &str, matchers: &Matchers, window_s: u64) -> String {
-    format!("sum by ({labels}) (rate({metric}{}[{window_s}s]))", matchers.text())
-}
 
 /// Requests a second by reporter and outcome: rate and errors of all subjects come from this one query.
 #[must_use]
-pub fn requests(matchers: &Matchers, window_s: u64) -> String {
-    sum_of_rates(OUTCOME, REQUESTS, matchers, window_s)
+pub fn requests(selection: &Selection, window_s: u64) -> String {
+    selection.sum_of_rates(OUTCOME, REQUESTS, window_s)
 }
 
 /// Latency buckets by reporter, for all quantiles at once.
 #[must_use]
-pub fn latency_buckets(matchers: &Matchers, by_version: bool, window_s: u64) -> String {
+pub fn latency_buckets(selection: &Selection, by_version: bool, window_s: u64) -> String {
     let version = if by_version { ", destination_version" } else { "" };
-    let labels = format!("le, reporter, {}, {}{version}", SERVICE.0, SERVICE.1);
-    sum_of_rates(&labels, DURATION_BUCKETS, matchers, window_s)
+    let labels = format!("le, reporter, {HOST}, {}, {}{version}", SERVICE.0, SERVICE.1);
+    selection.sum_of_rates(&labels, DURATION_BUCKETS, window_s)
 }
 
 /// Requests a second to workloads (namespace and name), by reporter and outcome.
@@ -167,7 +221,7 @@ pub fn requests_to_workloads<'a>(
 ) -> String {
     let labels =
         format!("reporter, {}, {}, response_code, grpc_response_status, response_flags", WORKLOAD.0, WORKLOAD.1);
-    sum_of_rates(&labels, REQUESTS, &Matchers::of_pairs(WORKLOAD, workloads, scope), window_s)
+    Selection(vec![Matchers::of_pairs(WORKLOAD, workloads, scope)]).sum_of_rates(&labels, REQUESTS, window_s)
 }
 
 /// Requests a second to services (namespace and name) that reached no workload: no healthy endpoint, no route.
@@ -177,11 +231,15 @@ pub fn unreached_requests<'a>(
     scope: impl IntoIterator<Item = (&'a String, &'a String)>,
     window_s: u64,
 ) -> String {
-    let mut matchers = Matchers::of_pairs(SERVICE, services, scope);
-    matchers.push("reporter", "=", "source");
-    matchers.push(WORKLOAD.1, "=", "unknown");
-    let labels = format!("{}, {}, response_code, response_flags", SERVICE.0, SERVICE.1);
-    sum_of_rates(&labels, REQUESTS, &matchers, window_s)
+    // Istio reports their namespace as `unknown`.
+    let mut by_host = Matchers::of(&Subject::Mesh {}, scope);
+    let namespaces = any_of(services.iter().map(|(namespace, _)| namespace));
+    let names = any_of(services.iter().map(|(_, name)| name));
+    by_host.push(HOST, "=~", &format!("({names})\\.({namespaces})\\.svc(\\..+)?"));
+    by_host.push("reporter", "=", "source");
+    by_host.push(WORKLOAD.1, "=", "unknown");
+    let labels = format!("{HOST}, {}, {}, response_code, response_flags", SERVICE.0, SERVICE.1);
+    Selection(vec![by_host]).sum_of_rates(&labels, REQUESTS, window_s)
 }
 
 /// Latency buckets of workloads (namespace and name), by reporter.
@@ -192,14 +250,47 @@ pub fn latency_buckets_of_workloads<'a>(
     window_s: u64,
 ) -> String {
     let labels = format!("le, reporter, {}, {}", WORKLOAD.0, WORKLOAD.1);
-    sum_of_rates(&labels, DURATION_BUCKETS, &Matchers::of_pairs(WORKLOAD, workloads, scope), window_s)
+    Selection(vec![Matchers::of_pairs(WORKLOAD, workloads, scope)]).sum_of_rates(&labels, DURATION_BUCKETS, window_s)
 }
 
 /// TCP bytes a second by reporter; `sent` is what the server's side sends.
 #[must_use]
-pub fn tcp_bytes(metric: TcpMetric, matchers: &Matchers, window_s: u64) -> String {
-    let labels = format!("reporter, {}, {}, destination_version", SERVICE.0, SERVICE.1);
-    sum_of_rates(&labels, metric.name(), matchers, window_s)
+pub fn tcp_bytes(metric: TcpMetric, selection: &Selection, window_s: u64) -> String {
+    let labels = format!("reporter, {HOST}, {}, {}, destination_version", SERVICE.0, SERVICE.1);
+    selection.sum_of_rates(&labels, metric.name(), window_s)
+}
+
+/// Numbers of istiod that [`control_plane`] requests, with their units.
+pub const CONTROL_PLANE: [(&str, &str); 5] = [
+    ("proxies", "count"),
+    ("pushes", "pushes-per-second"),
+    ("rejects", "rejects-per-second"),
+    ("convergence-p99", "seconds"),
+    ("root-certificate", "seconds"),
+];
+/// Shortest window for the convergence time, seconds: it is observed only when the configuration changes.
+const CONVERGENCE_WINDOW_S: u64 = 600;
+
+/// The numbers of the control plane in one query; the label `signal` distinguishes them. Proxies that are connected, pushes
+/// and rejected pushes a second, the 99th percentile of the time until a change has reached all proxies, and the time until
+/// the root certificate expires. Metrics: Istio's `pilot/pkg/xds/monitoring.go` and `security/pkg/server/ca/monitoring.go`.
+#[must_use]
+pub fn control_plane<'a>(scope: impl IntoIterator<Item = (&'a String, &'a String)>, window_s: u64) -> String {
+    let all = Matchers::of(&Subject::Mesh {}, scope).text();
+    let long = window_s.max(CONVERGENCE_WINDOW_S);
+    let expressions = [
+        format!("sum(pilot_xds{all})"),
+        format!("sum(rate(pilot_xds_pushes{all}[{window_s}s]))"),
+        // The counter appears with the first rejection.
+        format!("sum(rate(pilot_total_xds_rejects{all}[{window_s}s])) or 0 * sum(pilot_xds{all})"),
+        format!("histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket{all}[{long}s])))"),
+        format!("min(citadel_server_root_cert_expiry_timestamp{all}) - time()"),
+    ];
+    let named = CONTROL_PLANE
+        .iter()
+        .zip(expressions)
+        .map(|((name, _), expression)| format!("label_replace({expression}, \"signal\", \"{name}\", \"\", \"\")"));
+    named.collect::<Vec<_>>().join(" or ")
 }
 
 /// One of Istio's TCP counters.
@@ -230,6 +321,10 @@ mod tests {
         let subject = Subject::Namespace { name: hostile.to_owned() };
         let text = Matchers::of(&subject, []).text();
         assert_eq!(text, r#"{destination_service_namespace="a\"} or vector(1) #\\\n"}"#);
+        let query = requests(&Selection::of(&subject, []), 60);
+        // Outside of quotes there is nothing of the value.
+        let outside: String = query.replace("\\\\", "").replace("\\\"", "").split('"').step_by(2).collect();
+        assert!(!outside.contains("vector") && outside.matches(" or ").count() == 1, "{query}");
     }
 
     #[test]
@@ -238,6 +333,16 @@ mod tests {
         let query = requests_to_workloads(&pairs, [], 60);
         let selector = r#"{destination_workload_namespace=~"shop",destination_workload=~"api|web\\.v1"}"#;
         assert!(query.contains(selector), "{query}");
+    }
+
+    #[test]
+    fn services_are_selected_by_their_host_where_the_proxy_does_not_know_their_namespace() {
+        let subject = Subject::Service { namespace: "shop".to_owned(), name: "reviews".to_owned() };
+        let query = requests(&Selection::of(&subject, []), 60);
+        let by_host = r#"{destination_service_namespace!="shop",destination_service=~"reviews\\.shop\\.svc(\\..+)?"}"#;
+        assert!(query.contains(by_host), "{query}");
+        assert!(subject.covers("shop", "reviews") && !subject.covers("bank", "reviews"));
+        assert!(!requests(&Selection::of(&Subject::Mesh {}, []), 60).contains(" or "));
     }
 
     #[test]

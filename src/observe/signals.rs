@@ -81,6 +81,26 @@ pub struct SignalValue {
     /// The quantile lies in the last bucket: the number is a lower bound.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub saturated: bool,
+    /// The number at the times of the report's `history`, oldest first; null where there were no series. The 20 largest
+    /// values of a signal have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<Option<f64>>,
+}
+
+impl SignalValue {
+    /// Service and version, for people; empty for a number of the control plane.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let service = match (self.namespace.is_empty(), self.service.is_empty()) {
+            (true, _) => self.service.clone(),
+            (false, true) => self.namespace.clone(),
+            (false, false) => format!("{}/{}", self.namespace, self.service),
+        };
+        match self.version.as_deref() {
+            Some(version) => format!("{service} {version}").trim().to_owned(),
+            None => service,
+        }
+    }
 }
 
 /// Rate and share of errors of one service.
@@ -119,11 +139,24 @@ pub struct Key {
 
 impl Key {
     fn of(series: &Series, by_version: bool) -> Self {
+        let (namespace, service) = service_of(series);
         Self {
-            namespace: series.label("destination_service_namespace").to_owned(),
-            service: series.label("destination_service_name").to_owned(),
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
             version: by_version.then(|| series.label("destination_version").to_owned()),
         }
+    }
+}
+
+/// Namespace and name of the service that a series is about. The host has the namespace where the proxy does not know it: a
+/// waypoint reports its own one, and a client `unknown` for requests that reach no workload. A host that is not the
+/// service's, as of requests to `PassthroughCluster`, is what a client has sent. Source: istio/proxy, `istio_stats.cc`.
+fn service_of(series: &Series) -> (&str, &str) {
+    let (namespace, name) = (series.label("destination_service_namespace"), series.label("destination_service_name"));
+    let mut host = series.label("destination_service").split('.');
+    match (host.next(), host.next(), host.next()) {
+        (Some(service), Some(namespace), Some("svc")) if service == name => (namespace, name),
+        _ => (namespace, name),
     }
 }
 
@@ -315,7 +348,16 @@ pub fn value(key: &Key, reporter: Reporter, number: f64, saturated: bool) -> Sig
         presence: if number > 0.0 { Presence::Value } else { Presence::Zero },
         value: number,
         saturated,
+        points: Vec::new(),
     }
+}
+
+/// Number of the control plane from the answer to [`super::promql::control_plane`]; none without series of istiod.
+#[must_use]
+pub fn control_plane(answer: &QueryAnswer, signal: &str) -> Option<SignalValue> {
+    let number = answer.series.iter().filter(|series| series.label("signal") == signal).find_map(rate)?;
+    let key = Key { namespace: String::new(), service: String::new(), version: None };
+    Some(SignalValue { reporter: None, ..value(&key, Reporter::Source, number, false) })
 }
 
 #[cfg(test)]
@@ -372,6 +414,25 @@ mod tests {
         ]);
         let (_, traffic) = only(&all, ErrorClass::Server);
         assert_eq!((traffic.rate, traffic.failed), (10.0, 2.0));
+    }
+
+    #[test]
+    fn service_of_a_shared_waypoint_is_that_of_the_host() {
+        let of = |namespace: &str, name: &str, host: &str| {
+            let labels = [
+                ("reporter", "waypoint"),
+                ("destination_service_namespace", namespace),
+                ("destination_service_name", name),
+                ("destination_service", host),
+            ];
+            let key = Key::of(&series(&labels, 1.0), false);
+            format!("{}/{}", key.namespace, key.service)
+        };
+        assert_eq!(of("waypoints", "reviews", "reviews.shop.svc.cluster.local"), "shop/reviews");
+        assert_eq!(of("unknown", "reviews", "reviews.shop.svc"), "shop/reviews");
+        assert_eq!(of("shop", "reviews", "unknown"), "shop/reviews");
+        assert_eq!(of("shop", "api.example.com", "api.example.com"), "shop/api.example.com");
+        assert_eq!(of("unknown", "PassthroughCluster", "reviews.shop.svc.cluster.local"), "unknown/PassthroughCluster");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reports of commands as data for people: tables, lists, objects and findings in the order of the output. The command line
 //! writes them as text, the dashboard as HTML. Pure.
 
+mod connections;
 mod objects;
 mod verbs;
 

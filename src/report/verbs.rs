@@ -7,14 +7,17 @@ use super::{Block, Cell, CodeGroup, Objects, Tone, Words};
 use crate::cluster::ObjectReport;
 use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
-use crate::prose::plural;
+use crate::prose::{agree, plural};
 use crate::task::analyze::AnalysisReport;
+use crate::task::connection::{CheckReport, DiscoverReport};
+use crate::task::dashboard::DashboardReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
+use crate::task::metrics::{PromqlReport, QueryReport};
 use crate::task::scrape::ScrapeReport;
 use crate::task::traffic::{GateReport, TrafficReport};
 
 /// A report that knows its own form.
-trait Render {
+pub(super) trait Render {
     /// Its blocks. `wide` lists unchanged objects too.
     fn blocks(&self, wide: bool) -> Vec<Block>;
 }
@@ -29,6 +32,11 @@ pub fn blocks(verb: &str, report: &Value, wide: bool) -> Option<Vec<Block>> {
         "config.analyze" => of::<AnalysisReport>(report, wide),
         "scrape.apply" | "scrape.remove" => of::<ScrapeReport>(report, wide),
         "traffic.apply" | "traffic.clear" => of::<TrafficReport>(report, wide),
+        "connection.discover" => of::<DiscoverReport>(report, wide),
+        "connection.check" => of::<CheckReport>(report, wide),
+        "metrics.query" => of::<QueryReport>(report, wide),
+        "metrics.promql" => of::<PromqlReport>(report, wide),
+        "dashboard.apply" | "dashboard.remove" => of::<DashboardReport>(report, wide),
         _ => None,
     }
 }
@@ -42,16 +50,16 @@ fn yes_or_no(value: bool) -> Cell {
 }
 
 /// A table unless it has no rows.
-fn table(header: &[&'static str], rows: Vec<Vec<Cell>>) -> Option<Block> {
+pub(super) fn table(header: &[&'static str], rows: Vec<Vec<Cell>>) -> Option<Block> {
     (!rows.is_empty()).then(|| Block::Table { header: header.to_vec(), rows })
 }
 
 /// A list unless it has no items.
-fn list(title: impl Into<String>, items: &[String]) -> Option<Block> {
+pub(super) fn list(title: impl Into<String>, items: &[String]) -> Option<Block> {
     (!items.is_empty()).then(|| Block::List { title: title.into(), items: items.to_vec() })
 }
 
-fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
+pub(super) fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
     (!objects.is_empty()).then(|| Block::Objects(Objects::of(words, objects)))
 }
 
@@ -61,7 +69,7 @@ pub fn warning(text: &str) -> Block {
     Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.to_owned() }
 }
 
-fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
+pub(super) fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
     texts.iter().map(|text| warning(text))
 }
 
@@ -117,7 +125,8 @@ impl Render for MeshReport {
 impl Render for StatusReport {
     fn blocks(&self, _: bool) -> Vec<Block> {
         let gateway_api = self.gateway_api.as_deref().unwrap_or("not installed");
-        let line = format!("Kubernetes {}, Gateway API {gateway_api}, {} proxies", self.kubernetes, self.proxies);
+        let line =
+            format!("Kubernetes {}, Gateway API {gateway_api}, {}", self.kubernetes, plural(self.proxies, "proxy"));
         let mut blocks = vec![Block::Line(Cell::plain(line))];
         let header = ["REVISION", "VERSION", "NAMESPACE", "READY", "INSTALLED BY", "SUPPORTED", "PROXIES"];
         let planes = self.control_planes.iter().map(|plane| {
@@ -293,7 +302,12 @@ fn verdict(verdict: Verdict) -> Cell {
 
 fn upgrade_gate_blocks(gate: &UpgradeGateReport) -> Vec<Block> {
     let back = if gate.went_back { ", and everything went back" } else { "" };
-    let title = format!("{} of {} workloads were restarted under the gate{back}", gate.restarted, gate.workloads);
+    let title = format!(
+        "{} of {} {} restarted under the gate{back}",
+        gate.restarted,
+        plural(gate.workloads, "workload"),
+        agree(gate.restarted, "was", "were")
+    );
     let rows = gate.observations.iter().map(|one| {
         vec![
             Cell::plain(one.restarted.to_string()),

@@ -147,6 +147,9 @@ impl Task for Apply {
         cx.step("plan", 1, 2, "looking for the store's Prometheus object");
         let Some(prometheus) = prometheus_object(&cluster, &store, params.prometheus.as_ref()).await? else {
             report.jobs = Some(scrape::jobs(&monitors, params.interval_s));
+            if store.service().is_none() {
+                report.warnings.push(OUTSIDE.to_owned());
+            }
             return Ok(Outcome::Unchanged(report));
         };
         report.prometheus = Some(place(&prometheus));
@@ -165,6 +168,11 @@ impl Task for Apply {
         objects_ended(done, |done| with_objects(&report, done))
     }
 }
+
+/// What jobs need in a store that runs elsewhere.
+const OUTSIDE: &str = "a store outside the cluster needs `kubeconfig_file`, or `api_server` with a credential, in each \
+     `kubernetes_sd_configs` of these jobs, and a route to the addresses of pods; a Prometheus in the cluster with remote write \
+     to the store needs neither";
 
 fn with_objects(report: &ScrapeReport, done: ObjectsReport) -> ScrapeReport {
     ScrapeReport { objects: done.objects, ..report.clone() }

@@ -212,6 +212,8 @@ mod tests {
                 normal.extend(limiter.acquire("a", SlotClass::Normal).await);
             }
             assert!(limiter.acquire("a", SlotClass::Urgent).await.is_some());
+            let first = limiter.acquire("a", SlotClass::Watch).await;
+            assert!(first.is_some(), "one command needs no further slot");
             assert!(limiter.acquire("a", SlotClass::Watch).await.is_none() || targets.len() == 1);
         }
     }

@@ -525,3 +525,13 @@ fn object_that_a_controller_makes_is_not_reported() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn hosts_of_a_gateway_that_was_not_read_are_not_judged() {
+    let route = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: cart, namespace: shop}, \
+                 spec: {hosts: [a.example.com], gateways: [edge/web], http: [{redirect: {authority: b.example.com}}]}}";
+    let (found, _) = found(&Tree::from([("a.yaml".to_owned(), route.to_owned())]), false);
+    let finding = found.iter().find(|it| it.code.id == "IST0132").unwrap();
+    assert!(finding.level < finding.code.level, "{finding:?}");
+    assert!(finding.message.ends_with("is not known: the Gateway was not read"), "{}", finding.message);
+}

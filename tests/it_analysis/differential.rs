@@ -49,7 +49,7 @@ fn ours(paths: &[PathBuf]) -> Reported {
 }
 
 /// The JSON array that a program writes after lines of its log.
-fn list(command: &mut Command) -> Vec<Value> {
+pub fn list(command: &mut Command) -> Vec<Value> {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let start = text.find("\n[").map_or(0, |start| start + 1);
@@ -58,7 +58,7 @@ fn list(command: &mut Command) -> Vec<Value> {
     })
 }
 
-fn reported(list: &[Value], object: &str) -> Reported {
+pub fn reported(list: &[Value], object: &str) -> Reported {
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
     list.iter().map(|one| ((text(one, "code"), text(one, object)), text(one, "message"))).collect()
 }
@@ -68,7 +68,7 @@ fn analyzers(paths: &[PathBuf]) -> Reported {
     reported(&list(Command::new(program).args(paths)), "resource")
 }
 
-fn istioctl(arguments: &[&str], paths: &[PathBuf]) -> Reported {
+pub fn istioctl(arguments: &[&str], paths: &[PathBuf]) -> Reported {
     let mut command = Command::new(tools::program("istioctl", "ISTIOCTL_BIN"));
     reported(&list(command.args(["analyze", "-A", "-o", "json"]).args(arguments).args(paths)), "origin")
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod absence;
+mod applied_trees;
 mod cases;
 mod configurations;
 #[path = "../support/corpus.rs"]

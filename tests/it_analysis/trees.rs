@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZero;
+use std::path::Path;
 
 use sailhand::analysis::source::{self, Sources, files};
 use sailhand::analysis::{Finding, Settings, Snapshot, mesh, rules, run_alternatives};
@@ -13,15 +14,20 @@ const NOW: i64 = 1_767_225_600;
 /// Paths with their texts.
 pub type Tree = BTreeMap<String, String>;
 
+/// Writes the files into a folder.
+pub fn write(tree: &Tree, folder: &Path) {
+    for (name, text) in tree {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
 /// All findings about a folder with these files, and a line for each text that could not be read. `whole_cluster` is the
 /// option of that name.
 pub fn found(tree: &Tree, whole_cluster: bool) -> (Vec<Finding>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
-    for (name, text) in tree {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    write(tree, folder.path());
     let (mut sources, mut unread) = (Sources::default(), Vec::new());
     files::read(folder.path(), &mut sources, &mut unread);
     let reading = source::read(&sources, NonZero::<usize>::MIN);

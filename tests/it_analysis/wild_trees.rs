@@ -12,7 +12,7 @@ use crate::trees::{Tree, found};
 const SEEDS: u64 = 24;
 
 /// The generator `SplitMix64`.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn below(&mut self, most: u64) -> u64 {
@@ -115,7 +115,7 @@ fn first_service(tree: &Tree) -> (String, String) {
     (name.to_owned(), port.to_owned())
 }
 
-fn plain(random: &mut Random) -> Tree {
+pub fn plain(random: &mut Random) -> Tree {
     let mut tree =
         Tree::from([("namespaces.yaml".to_owned(), [namespace("shop"), namespace("istio-system")].join("---\n"))]);
     let application = application(random, "shop", true);
@@ -125,7 +125,7 @@ fn plain(random: &mut Random) -> Tree {
     tree
 }
 
-fn flux(random: &mut Random) -> Tree {
+pub fn flux(random: &mut Random) -> Tree {
     let mut tree = within("apps/shop", plain(random));
     let release = |name: &str, chart: &str| {
         format!(
@@ -151,7 +151,7 @@ fn flux(random: &mut Random) -> Tree {
     tree
 }
 
-fn argo(random: &mut Random) -> Tree {
+pub fn argo(random: &mut Random) -> Tree {
     let mut tree = within("manifests", plain(random));
     let application = |name: &str, place: &str| {
         format!(
@@ -211,13 +211,13 @@ fn kustomize(random: &mut Random) -> Tree {
 }
 
 /// Overlays that are all built.
-fn overlays(random: &mut Random) -> Tree {
+pub fn overlays(random: &mut Random) -> Tree {
     let mut tree = kustomize(random);
     tree.remove("edge/kustomization.yaml");
     tree
 }
 
-fn umbrella(random: &mut Random) -> Tree {
+pub fn umbrella(random: &mut Random) -> Tree {
     let mut tree = within("rendered", plain(random));
     tree.insert("chart/Chart.yaml".to_owned(), "apiVersion: v2\nname: shop\nversion: 1.0.0\n".to_owned());
     tree.insert("chart/values.yaml".to_owned(), "gateway: {host: a}\n".to_owned());
@@ -234,7 +234,7 @@ fn umbrella(random: &mut Random) -> Tree {
     tree
 }
 
-fn monorepo(random: &mut Random) -> Tree {
+pub fn monorepo(random: &mut Random) -> Tree {
     let mut tree = within("deploy", plain(random));
     for (name, text) in [
         (".github/workflows/ci.yml", "on: push\njobs: {}\n"),
@@ -252,7 +252,7 @@ fn monorepo(random: &mut Random) -> Tree {
     tree
 }
 
-fn tutorial(random: &mut Random) -> Tree {
+pub fn tutorial(random: &mut Random) -> Tree {
     let mut tree = plain(random);
     for step in 1..=3 {
         let text = format!(
@@ -260,7 +260,8 @@ fn tutorial(random: &mut Random) -> Tree {
              spec: {{hosts: [step], http: [{{route: [{{destination: {{host: step, subset: v{step}}}}}]}}]}}\n---\n\
              apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: step, namespace: shop}}\n\
              spec: {{host: step, subsets: [{{name: v{step}, labels: {{version: v1}}}}]}}\n---\n\
-             apiVersion: v1\nkind: Service\nmetadata: {{name: step, namespace: shop}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n"
+             apiVersion: v1\nkind: Service\nmetadata: {{name: step, namespace: shop}}\n\
+             spec: {{selector: {{app: step}}, ports: [{{name: http, port: 80}}]}}\n"
         );
         tree.insert(format!("step-{step}/route.yaml"), text);
     }
@@ -271,10 +272,10 @@ fn tutorial(random: &mut Random) -> Tree {
 type Shape = (&'static str, fn(&mut Random) -> Tree, bool);
 
 /// A mistake: what it changes in one file, and the code that has to be reported.
-type Mistake = (&'static str, fn(&str) -> String, &'static str);
+pub type Mistake = (&'static str, fn(&str) -> String, &'static str);
 
 /// Those that can be seen whatever else the cluster has.
-const ALWAYS: [Mistake; 4] = [
+pub const ALWAYS: [Mistake; 4] = [
     ("misspelt field", |text| text.replacen("  http:\n  - route:", "  htp:\n  - route:", 1), "SH7001"),
     ("misspelt kind", |text| text.replacen("kind: VirtualService", "kind: VirtualServce", 1), "SH7023"),
     ("key twice", |text| text.replacen("  hosts: [", "  hosts: [zz]\n  hosts: [", 1), "SH7022"),
@@ -282,7 +283,7 @@ const ALWAYS: [Mistake; 4] = [
 ];
 
 /// Those that need the other objects of the namespace.
-const OF_NAMESPACE: [Mistake; 2] = [
+pub const OF_NAMESPACE: [Mistake; 2] = [
     (
         "host that does not exist",
         |text| text.replacen("{host: ", "{host: no-", 1).replacen(".svc.corp.example", ".svc.cluster.local", 1),
@@ -300,6 +301,12 @@ const OF_NAMESPACE: [Mistake; 2] = [
         "IST0173",
     ),
 ];
+
+/// The file that a mistake changes. Those of applications have each of the patterns.
+pub fn place_of(tree: &Tree, change: fn(&str) -> String) -> Option<(&String, &String)> {
+    let has_patterns = |text: &str| text.contains("subsets:") && text.contains("template:");
+    tree.iter().find(|(_, text)| change(text) != **text && has_patterns(text))
+}
 
 #[test]
 fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
@@ -321,10 +328,7 @@ fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
             wrong.extend(errors_before.iter().map(|error| format!("{shape}, seed {seed}: {error}")));
             let mistakes = ALWAYS.iter().chain(OF_NAMESPACE.iter().filter(|_| knows_namespace));
             for (what, change, code) in mistakes {
-                // The applications' files have each of the patterns.
-                let Some((name, text)) = tree.iter().find(|(_, text)| {
-                    change(text) != **text && text.contains("subsets:") && text.contains("template:")
-                }) else {
+                let Some((name, text)) = place_of(&tree, *change) else {
                     wrong.push(format!("{shape}, seed {seed}: no place for {what}"));
                     continue;
                 };

@@ -185,7 +185,10 @@ async fn watch_prints_events_in_order_and_the_result_last() {
     assert_eq!(told[51]["type"], "io.meshery.istio.result.ping.v1");
 
     let text = out(&test_env.run(&["watch", key.as_str(), "-o", "text"]).await);
-    assert!(text.contains("apply 50/9 x") && text.contains("✔ ping on dev: done"), "{text}");
+    assert!(
+        text.contains("apply 1/9 x") && text.contains("apply 50/9") && text.contains("✔ ping on dev: done"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

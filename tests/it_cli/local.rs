@@ -1,10 +1,14 @@
 //! Subcommands that execute commands in their own process, and `check`.
 
-use std::process::Command;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::bus::{BusEnv, out};
+use crate::support::eventually::eventually;
+use crate::support::tools;
 
 fn sailhand(args: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
@@ -26,6 +30,27 @@ fn run_executes_a_command_without_nats() {
     let result = events.last().unwrap();
     assert_eq!(result["type"], "io.meshery.istio.result.ping.v1");
     assert_eq!(result["data"]["report"]["echo"], "hello");
+}
+
+/// Before: "look up on ISTIO_CMD failed", with the remedy for a full stream.
+#[tokio::test]
+async fn server_without_jetstream_is_named() {
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let mut server = Command::new(tools::program("nats-server", "NATS_SERVER_BIN"))
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the server listens", Duration::from_secs(20), async || TcpStream::connect(("127.0.0.1", port)).ok())
+        .await;
+    let url = format!("nats://127.0.0.1:{port}");
+    for args in [&["topology", "verify"][..], &["list"], &["submit", "ping", "-t", "dev"]] {
+        let (code, _, err) = sailhand(&[args, &["--nats-url", &url]].concat());
+        let wanted = format!("error[SH2012]: JetStream is not enabled on the NATS server at {url}");
+        assert_eq!((code, err.lines().next()), (Some(6), Some(wanted.as_str())), "{args:?}: {err}");
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn help_lists_commands_examples_and_exit_codes() {
 fn usage_errors_exit_with_2() {
     for args in [&["nosuch"][..], &["submit", "ping"], &["get"], &["submit", "ping", "-t", "dev", "--expires", "soon"]]
     {
-        assert_eq!(sailhand(args, &[]).status.code(), Some(2), "{args:?}");
+        let output = sailhand(args, &[]);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(err(&output).ends_with("\n  more: sailhand explain SH5002\n"), "{}", err(&output));
     }
     // No date is so far away.
     for args in [

@@ -1,6 +1,8 @@
 //! Fields that the API server does not let change, for every builtin kind that has some: SH3007, and with `recreate` the
 //! object is made anew; never a claim, a CRD or a Namespace. The words of the refusal differ from kind to kind.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use sailhand::cluster::Action::Recreated;
 use sailhand::cluster::delete::DeleteOptions;
@@ -8,6 +10,7 @@ use sailhand::error::{Class, Classify};
 use serde_json::{Map, Value, json};
 
 use crate::support::cluster_env::{ClusterEnv, failure, options};
+use crate::support::eventually::eventually;
 
 /// A kind with an object of it and changes, each to one immutable field.
 struct Case {
@@ -295,6 +298,41 @@ async fn claims_and_definitions_are_never_recreated() {
             assert_eq!(test_env.get(&after).await.unwrap()["metadata"]["uid"], uid);
         }
     }
+}
+
+/// A deletion cannot be revoked, and the volume would be terminating until its claim is deleted.
+#[tokio::test]
+async fn a_volume_that_is_bound_to_a_claim_is_not_recreated() {
+    let test_env = ClusterEnv::new("bound").await;
+    let spec = |path: &str| {
+        json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "bound",
+               "hostPath": {"path": path}})
+    };
+    let name = test_env.namespace.as_str();
+    let volume = |path: &str| json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec(path)});
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": name},
+        "spec": {"volumeName": name, "storageClassName": "bound", "accessModes": ["ReadWriteOnce"],
+                 "resources": {"requests": {"storage": "1Gi"}}},
+    });
+    test_env.apply(&[volume("/a"), claim.clone()], &options(|_| {})).await.unwrap();
+    eventually("the volume is bound", Duration::from_secs(30), async || {
+        (test_env.get(&volume("/a")).await.unwrap()["status"]["phase"] == "Bound").then_some(())
+    })
+    .await;
+    for dry_run in [true, false] {
+        let recreate = options(|options| {
+            options.recreate = true;
+            options.dry_run = dry_run;
+        });
+        let (error, report) = failure(test_env.apply(&[volume("/b"), claim.clone()], &recreate).await);
+        let problem = report.objects[0].problem.as_ref().unwrap();
+        assert_eq!((problem.code.as_str(), error.class()), ("SH3007", Class::Terminal));
+        assert!(problem.message.contains(&format!("bound to claim {name}/data")), "{}", problem.message);
+    }
+    assert_eq!(test_env.get(&volume("/a")).await.unwrap()["metadata"]["deletionTimestamp"], Value::Null);
+    let purge = DeleteOptions { purge: true, ..DeleteOptions::default() };
+    test_env.delete(None, &purge).await.unwrap();
 }
 
 /// What is wrong beside the immutable field would be refused again when the object is created: it is not deleted.

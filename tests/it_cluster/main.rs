@@ -29,3 +29,4 @@ mod tools_compared;
 mod traffic;
 mod wait;
 mod watch_analyze;
+mod webhooks;

@@ -142,3 +142,59 @@ async fn an_object_of_another_tool_is_deleted_only_with_adopt() {
         assert_eq!(test_env.get(&map).await, None);
     }
 }
+
+/// Entries of `managedFields` name the version that a tool wrote in. Before, those of another version stayed, and with them
+/// the fields that the manifest does not have.
+#[tokio::test]
+async fn fields_that_a_tool_wrote_in_an_older_version_are_taken_over() {
+    let test_env = ClusterEnv::new("older").await;
+    let group = format!("{}.example.com", test_env.namespace);
+    let definition = |is_v1_served: bool| {
+        let version = |name: &str, served: bool| {
+            json!({"name": name, "served": served, "storage": name == "v2", "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "additionalProperties": {"type": "string"}}},
+            }}})
+        };
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("knobs.{group}")}, "spec": {
+                "group": group, "scope": "Namespaced", "names": {"kind": "Knob", "plural": "knobs"},
+                "versions": [version("v1", is_v1_served), version("v2", true)],
+            },
+        })
+    };
+    let knob = |version: &str, name: &str, spec: Value| {
+        json!({"apiVersion": format!("{group}/{version}"), "kind": "Knob",
+               "metadata": {"name": name, "namespace": test_env.namespace}, "spec": spec})
+    };
+    test_env.apply(&[definition(true)], &keep(|_| {})).await.unwrap();
+    let managers = ["kubectl-client-side-apply", "kubectl", "helm", "kustomize-controller"];
+    for manager in managers {
+        for served in ["served", "retired"] {
+            let name = format!("{manager}-{served}");
+            let object = knob("v1", &name, json!({"kept": "1", "changed": "1", "removed": "1"}));
+            let api = test_env.api(&object).await;
+            if manager == "kustomize-controller" {
+                api.patch(&name, &PatchParams::apply(manager), &Patch::Apply(&object)).await.unwrap();
+            } else {
+                let params = PostParams { field_manager: Some(manager.to_owned()), dry_run: false };
+                api.create(&params, &serde_json::from_value(object).unwrap()).await.unwrap();
+            }
+        }
+    }
+    for served in ["served", "retired"] {
+        let definition = definition(served == "served");
+        test_env.apply(std::slice::from_ref(&definition), &keep(|_| {})).await.unwrap();
+        for manager in managers {
+            let name = format!("{manager}-{served}");
+            let set = [definition.clone(), knob("v2", &name, json!({"kept": "1", "changed": "2"}))];
+            let report = test_env.apply(&set, &keep(|options| options.adopt = true)).await.unwrap();
+            assert_eq!(report.objects[1].action, Configured, "{name}");
+            let live = test_env.get(&set[1]).await.unwrap();
+            assert_eq!(live["spec"], json!({"kept": "1", "changed": "2"}), "{name}: {live}");
+            assert_eq!(live["metadata"]["managedFields"].as_array().unwrap().len(), 1, "{name}: {live}");
+            let again = test_env.apply(&set, &keep(|options| options.force = true)).await.unwrap();
+            assert!(!again.changed(), "{name}");
+        }
+    }
+}

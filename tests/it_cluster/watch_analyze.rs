@@ -95,19 +95,9 @@ struct Watching {
 }
 
 impl Watching {
-    fn start(namespace: &str) -> Self {
+    fn start(namespace: &str, code: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args([
-                "analyze",
-                "--watch",
-                "-o",
-                "json",
-                "--codes",
-                "IST0144",
-                "--only-namespace",
-                namespace,
-                "--kubeconfig",
-            ])
+            .args(["analyze", "--watch", "-o", "json", "--codes", code, "--only-namespace", namespace, "--kubeconfig"])
             .arg(control_plane::kubeconfig())
             .stdout(Stdio::piped())
             .spawn()
@@ -140,11 +130,51 @@ async fn the_command_line_watches_too() {
     let (cx, _) = context(&namespace, 1);
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
     write(&cx, deployment(&namespace, "one", 1337)).await;
-    let watching = Watching::start(&namespace);
+    let watching = Watching::start(&namespace, "IST0144");
     let deployment_one = format!("Deployment {namespace}/one");
     assert_eq!(watching.next(), ("found".to_owned(), deployment_one.clone()));
     write(&cx, deployment(&namespace, "one", 1000)).await;
     assert_eq!(watching.next(), ("resolved".to_owned(), deployment_one));
+}
+
+/// The Secret is there before the workload whose namespace makes it count, so that it is never missing. The workload has
+/// no pods. The other gateway is evidence that the Secrets of the namespace are known.
+#[tokio::test]
+async fn new_workload_of_a_gateway_makes_its_secrets_count() {
+    support::istio_crds::install();
+    let namespace = unique("watch-secret");
+    let (cx, _) = context(&namespace, 1);
+    let object = |api_version: &str, kind: &str, name: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    let route = |name: &str, host: &str| {
+        let http = json!([{"route": [{"destination": {"host": host}}]}]);
+        let spec = json!({"hosts": [format!("{name}.example.com")], "http": http});
+        object("networking.istio.io/v1", "VirtualService", name, spec)
+    };
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+    for name in ["edge", "web"] {
+        let metadata = json!({"name": name, "namespace": namespace});
+        write(&cx, json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"tls.key": "YQ=="}}))
+            .await;
+        let port = json!({"number": 443, "name": "https", "protocol": "HTTPS"});
+        let tls = json!({"mode": "SIMPLE", "credentialName": name});
+        let servers = json!([{"port": port, "hosts": [format!("{name}.example.com")], "tls": tls}]);
+        let spec = json!({"selector": {"app": name}, "servers": servers});
+        write(&cx, object("networking.istio.io/v1", "Gateway", name, spec)).await;
+    }
+    write(&cx, deployment(&namespace, "edge", 1000)).await;
+    write(&cx, object("v1", "Service", "cart", json!({"ports": [{"name": "http", "port": 80}]}))).await;
+    write(&cx, route("first", "missing")).await;
+    let watching = Watching::start(&namespace, "IST0101");
+    let is = |event: &str, name: &str| (event.to_owned(), format!("VirtualService {namespace}/{name}"));
+    assert_eq!(watching.next(), is("found", "first"));
+    write(&cx, deployment(&namespace, "web", 1000)).await;
+    write(&cx, route("second", "missing")).await;
+    assert_eq!(watching.next(), is("found", "second"));
+    write(&cx, route("second", "cart")).await;
+    assert_eq!(watching.next(), is("resolved", "second"));
 }
 
 #[tokio::test]

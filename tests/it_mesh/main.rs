@@ -3,6 +3,7 @@
 
 mod addons;
 mod ambient;
+mod causes;
 mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
@@ -12,6 +13,8 @@ mod connection_rights;
 mod connection_watch;
 mod connections;
 mod dashboards;
+mod faults;
+mod flavors;
 mod gates;
 mod grafana_operator;
 mod install;

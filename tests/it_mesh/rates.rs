@@ -1,5 +1,5 @@
 //! Golden signals against a known truth: scripted proxies of each data plane, scraped by a real Prometheus. Queries as
-//! Flagger, Istio's mesh dashboard and dashboards that sum all reporters send them run beside.
+//! Flagger, Argo Rollouts, Istio's mesh dashboard and dashboards that sum all reporters send them run beside.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -40,18 +40,30 @@ const QUANTILES: [(&str, f64, f64); 3] =
 /// What the proxies of one data plane report: reporter, share of the requests, whether they reach a workload.
 struct Plane {
     service: &'static str,
+    /// Namespace that the waypoint reports: its own.
+    waypoint: &'static str,
     reports: &'static [(&'static str, f64, bool)],
 }
 
-const PLANES: [Plane; 6] = [
-    Plane { service: "sidecars", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
-    Plane { service: "sidecar-of-the-server", reports: &[("destination", 1.0, true)] },
-    Plane { service: "gateway-and-sidecar", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
-    Plane { service: "waypoint", reports: &[("waypoint", 1.0, true)] },
-    Plane { service: "gateway-and-waypoint", reports: &[("source", 1.0, true), ("waypoint", 1.0, true)] },
+const PLANES: [Plane; 7] = [
+    Plane { service: "sidecars", waypoint: "truth", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
+    Plane { service: "sidecar-of-the-server", waypoint: "truth", reports: &[("destination", 1.0, true)] },
+    Plane {
+        service: "gateway-and-sidecar",
+        waypoint: "truth",
+        reports: &[("source", 1.0, true), ("destination", 1.0, true)],
+    },
+    Plane { service: "waypoint", waypoint: "truth", reports: &[("waypoint", 1.0, true)] },
+    Plane {
+        service: "gateway-and-waypoint",
+        waypoint: "truth",
+        reports: &[("source", 1.0, true), ("waypoint", 1.0, true)],
+    },
+    Plane { service: "waypoint-of-another-namespace", waypoint: "waypoints", reports: &[("waypoint", 1.0, true)] },
     // One request in ten finds no healthy upstream: only the client's sidecar counts it.
     Plane {
         service: "without-upstream",
+        waypoint: "truth",
         reports: &[("source", 0.9, true), ("destination", 0.9, true), ("source", 0.1, false)],
     },
 ];
@@ -63,10 +75,17 @@ fn proxies(start: Instant) -> String {
     for plane in &PLANES {
         for (reporter, share, reached) in plane.reports {
             let (workload, flags) = if *reached { (plane.service, "-") } else { ("unknown", "UH") };
+            // Istio's proxies do not know the namespace of a request without an upstream.
+            let space = match (*reached, *reporter) {
+                (false, _) => "unknown",
+                (true, "waypoint") => plane.waypoint,
+                (true, _) => "truth",
+            };
             let labels = format!(
-                "reporter=\"{reporter}\",destination_service_namespace=\"truth\",destination_service_name=\"{}\",\
+                "reporter=\"{reporter}\",destination_service_namespace=\"{space}\",destination_service_name=\"{service}\",\
+                 destination_service=\"{service}.truth.svc.cluster.local\",\
                  destination_workload=\"{workload}\",destination_workload_namespace=\"truth\",response_flags=\"{flags}\"",
-                plane.service
+                service = plane.service
             );
             // Requests without an upstream are the failed ones, where there are any.
             let lost = plane.reports.iter().any(|(.., reached)| !reached);
@@ -126,8 +145,8 @@ async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
         values[0]["value"].as_f64().unwrap()
     };
     println!(
-        "{:<24} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>24}",
-        "data plane", "truth", "ours", "errors", "Flagger", "Istio", "all", "p99 ours, Flagger, Istio"
+        "{:<28} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>24}",
+        "data plane", "truth", "ours", "errors", "Flagger", "Argo", "Istio", "all", "p99 ours, Flagger, Istio"
     );
     for plane in &PLANES {
         let report = ask(plane.service).await;
@@ -145,6 +164,9 @@ async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
                 "sum(rate(istio_requests_total{{destination_service_namespace=\"truth\",destination_service_name=\"{service}\"}}[15s]))"
             ),
         );
+        // Its documentation's example for Istio.
+        let by_argo = format!("reporter=\"source\",destination_service=~\"{service}.truth.svc.cluster.local\"");
+        let argo = number(&prometheus, &format!("sum(irate(istio_requests_total{{{by_argo}}}[5m]))"));
         let by_istio = format!("reporter=~\"source|waypoint\",destination_service_name=\"{service}\"");
         let istio = number(&prometheus, &format!("sum(rate(istio_requests_total{{{by_istio}}}[15s]))"));
         let p99 = |selector: &str| {
@@ -155,7 +177,7 @@ async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
         let ours = value(&report, "latency-p99");
         let latency = format!("{ours:.0}, {:.0}, {:.0}", p99(&by_flagger), p99(&by_istio));
         println!(
-            "{service:<24} {RATE:>6.1} {rate:>9.2} {errors:>9.3} {flagger:>9.2} {istio:>9.2} {all:>9.2} {latency:>24}"
+            "{service:<28} {RATE:>6.1} {rate:>9.2} {errors:>9.3} {flagger:>9.2} {argo:>9.2} {istio:>9.2} {all:>9.2} {latency:>24}"
         );
         for (name, above, most) in QUANTILES {
             let quantile = value(&report, name);
@@ -165,6 +187,6 @@ async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
         assert!((errors - FAILED / RATE).abs() <= 0.002, "{service}: {errors}");
     }
     let bytes = value(&ask("ztunnel").await, "tcp-sent");
-    println!("{:<24} {BYTES:>6.1} {bytes:>9.2}", "ztunnel, bytes");
+    println!("{:<28} {BYTES:>6.1} {bytes:>9.2}", "ztunnel, bytes");
     assert!((bytes / BYTES - 1.0).abs() <= 0.02, "{bytes}");
 }

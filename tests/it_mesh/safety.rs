@@ -227,6 +227,37 @@ async fn values_that_make_invalid_objects_are_refused_before_anything_is_written
     }
 }
 
+/// A CRD of Istio in a Helm release.
+fn crd_of_helm() -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "virtualservices.networking.istio.io",
+            "annotations": {"meta.helm.sh/release-name": "istio-base", "meta.helm.sh/release-namespace": "istio-system"},
+        },
+        "spec": {
+            "group": "networking.istio.io", "scope": "Namespaced",
+            "names": {"kind": "VirtualService", "plural": "virtualservices"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// An injector whose control plane is gone, for namespaces with a label.
+fn dead_injector(name: &str, label: &str, value: &str) -> Value {
+    json!({
+        "apiVersion": ADMISSION, "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name, "labels": {"app": "sidecar-injector", "istio.io/rev": "old"}},
+        "webhooks": [{
+            "name": "rev.namespace.sidecar-injector.istio.io", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"name": "istiod-old", "namespace": "istio-system", "path": "/inject"}},
+            "namespaceSelector": {"matchLabels": {label: value}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        }],
+    })
+}
+
 /// What an earlier installation, another tool or an administrator may have left. Each with how to take it away.
 fn leftovers() -> Vec<(&'static str, Vec<Value>)> {
     let space = |labels: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system", "labels": labels}});
@@ -256,6 +287,13 @@ fn leftovers() -> Vec<(&'static str, Vec<Value>)> {
         ("a large quota", quota(json!({"pods": "50", "requests.cpu": "64", "services": "20"}))),
         ("a pod security level", vec![space(json!({"pod-security.kubernetes.io/enforce": "restricted"}))]),
         ("a namespace", vec![space(json!({"istio-injection": "disabled"}))]),
+        ("a CRD of Helm", vec![crd_of_helm()]),
+        // Before: precheck was ready, and the installation was refused because of two injectors of one pod.
+        ("a default tag", vec![dead_injector("istio-revision-tag-default", "istio-injection", "enabled")]),
+        (
+            "two injectors of a dead revision",
+            vec![dead_injector("old-a", "istio.io/rev", "old"), dead_injector("old-b", "istio.io/rev", "old")],
+        ),
         ("a role of Helm", role(json!({"name": named, "annotations": {"meta.helm.sh/release-name": "istiod"}}))),
         ("a role of an unknown tool", role(json!({"name": named}))),
         ("an unrelated role", role(json!({"name": "leftover"}))),
@@ -342,6 +380,7 @@ async fn an_installation_succeeds_where_precheck_is_ready() {
         "a validator of Istio's kinds",
         "a validator of jobs",
         "an unrelated role",
+        "two injectors of a dead revision",
     ];
     assert_eq!(ready, BTreeSet::from(expected));
 }

@@ -97,7 +97,8 @@ async fn pods_that_another_job_scrapes_are_not_scraped_twice() {
     assert_eq!(error.code(), Code::SH3515, "{error}");
     assert!(error.to_string().contains("job kubernetes-pods (1 target)"), "{error}");
     let (changed, report) = run(Apply, &cx, json!({"connection": "mesh", "force": true})).await.unwrap();
-    assert!(!changed && report.jobs.is_some() && report.warnings.len() == 1, "{report:?}");
+    assert!(!changed && report.jobs.is_some() && report.warnings.len() == 2, "{report:?}");
+    assert!(report.warnings[0].contains("doubled") && report.warnings[1].contains("kubeconfig_file"), "{report:?}");
 }
 
 #[tokio::test]

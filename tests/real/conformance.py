@@ -20,6 +20,7 @@ FEATURES = ["Mesh", "HTTPRoute", "GRPCRoute", *("MeshHTTPRoute" + one for one in
 UPSTREAM = ["-test.v", "-test.run=^TestConformance$", "-test.timeout=6m", "-mesh-name=istio", "-conformance-profiles=MESH-HTTP,MESH-GRPC",
             f"-supported-features={','.join(FEATURES)}", "-namespace-labels=istio-injection=enabled", "-organization=istio", "-project=istio",
             "-url=https://istio.io", "-version=1.30.3", "-contact=@istio/maintainers"]
+NEW_NAMESPACE = "istiod-leads"
 UPSTREAM_NAMESPACES = ("gateway-conformance-app-backend", "gateway-conformance-web-backend")
 
 KINDS = ("namespaces", "serviceaccounts", "services", "deployments", "pods", "events", "customresourcedefinitions", "traffictargets",
@@ -191,7 +192,8 @@ class Conformance:
 
     def gateway_api(self):
         """The CRDs are those of the suite's module. An istiod that has lost watches of deleted CRDs repeats them after up
-        to a minute, therefore it starts anew."""
+        to a minute, therefore it starts anew. Pods of a new namespace start only when an istiod that leads has written its
+        CA there, up to half a minute later; neither suite's time is to contain this."""
         module = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api", cwd=os.path.join(ROOT, "tests/tools/gateway-api"))
         crds = os.path.join(module.stdout.strip(), "config/crd/standard")
         kubectl("apply", "--server-side", "-f", crds)
@@ -199,6 +201,10 @@ class Conformance:
         istiod = ("-n", "istio-system", "rollout")
         kubectl(*istiod, "restart", "deployment/istiod")
         kubectl(*istiod, "status", "deployment/istiod", "--timeout=240s")
+        kubectl("create", "namespace", NEW_NAMESPACE)
+        root = ("-n", NEW_NAMESPACE, "get", "configmap", "istio-ca-root-cert", "--ignore-not-found", "-o", "name")
+        until("istiod writes its CA into a new namespace", lambda: kubectl(*root))
+        kubectl("delete", "namespace", NEW_NAMESPACE)
         try:
             report, status, errors, seconds = self.run("gateway-api-mesh")
             assert report, errors[-3000:]

@@ -14,6 +14,7 @@
 )]
 
 pub mod accounts;
+pub mod admission;
 pub mod api_proxy;
 pub mod bookinfo;
 pub mod certificates;

@@ -39,11 +39,7 @@ impl Prometheus {
 
     /// The answer's data, or nothing while it starts.
     pub fn ask(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.1).ok()?;
-        write!(stream, "GET /api/v1/{path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        let answer: Value = serde_json::from_str(&get(&self.1, &format!("/api/v1/{path}"))?.1).ok()?;
         (answer["status"] == "success").then(|| answer["data"].clone())
     }
 
@@ -61,9 +57,24 @@ impl Drop for Prometheus {
     }
 }
 
+/// Status and body of a GET, where a server answers at all.
+pub fn get(address: &str, target: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {target} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
 /// Answers each request for a path with the given status and body, and 404 otherwise, until the test ends.
 pub fn serve(answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_at("127.0.0.1:0", answer)
+}
+
+/// The same at this address.
+pub fn serve_at(address: &str, answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) -> String {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {

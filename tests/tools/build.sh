@@ -6,7 +6,8 @@
 #   build.sh nats       only nats-server
 #   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
-#                       Flux's server-side apply, Prometheus with its promtool, and buf and ghz for the bridge's gRPC
+#                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, and buf and ghz for the
+#                       bridge's gRPC
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -61,6 +62,7 @@ istio_tools=(
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
   "prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|||$prometheus_flags|$prometheus_tags"
+  "victoria-metrics|victoria-metrics|github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics|||"
 )
 node_tools=(
   "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.34|--version|$kubernetes_flags"

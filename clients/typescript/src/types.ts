@@ -665,7 +665,7 @@ export interface Subject {
 }
 
 /** A golden signal. */
-export type SignalKind = "rate" | "errors" | "latency" | "tcp";
+export type SignalKind = "rate" | "errors" | "latency" | "tcp" | "control-plane";
 
 /** Parameters of `metrics.query`. */
 export interface MetricsQueryParams {
@@ -680,11 +680,19 @@ export interface MetricsQueryParams {
   connection?: string | null;
   /** Which responses count as errors. */
   errors?: ErrorClass;
+  /**
+   * Also reports how the numbers changed over this time, seconds: 61 points until `at`, and a chart
+   * of each signal.
+   */
+  history_s?: number | null;
   /** Scope of the signals; the whole mesh when absent. */
   of?: Subject;
   /** A Service of the target instead of a connection. */
   service?: ServiceAddress | null;
-  /** Which signals; all when empty. */
+  /**
+   * Which signals. When empty all but `control-plane`, and for the whole mesh `control-plane` too.
+   * Whatever `of` is, `control-plane` is about the whole mesh.
+   */
   signals?: SignalKind[];
   /**
    * Time over which rates are taken, seconds. It should be at least four scrape intervals of the
@@ -2122,6 +2130,14 @@ export interface MetricsPromqlReport {
   warnings?: string[];
 }
 
+/** Times of the points of a report. */
+export interface History {
+  /** Time of the first point, seconds since the Unix epoch by the store's clock. */
+  start_s: number;
+  /** Time between two points, seconds. */
+  step_s: number;
+}
+
 /** Whether there is an answer. */
 export type Presence = "value" | "zero" | "none";
 
@@ -2132,6 +2148,11 @@ export type Reporter = "waypoint" | "destination" | "source";
 export interface SignalValue {
   /** Namespace of the service; empty for the whole mesh. */
   namespace?: string;
+  /**
+   * The number at the times of the report's `history`, oldest first; null where there were no
+   * series. The 20 largest values of a signal have it.
+   */
+  points?: (number | null)[];
   /** Whether there is a number. */
   presence: Presence;
   /** Whose view was used; none where there are no series. */
@@ -2148,11 +2169,19 @@ export interface SignalValue {
 
 /** One signal. */
 export interface Signal {
-  /** `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent` or `tcp-received`. */
+  /**
+   * `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent`, `tcp-received`, or
+   * `control-plane-proxies`, `-pushes`, `-rejects`, `-convergence-p99` or `-root-certificate`.
+   */
   name: string;
   /** The query that was sent. */
   query: string;
-  /** `requests-per-second`, `ratio`, `milliseconds` or `bytes-per-second`. */
+  /** With `history_s`: an SVG document with a line for each of the eight largest values. */
+  svg?: string | null;
+  /**
+   * `requests-per-second`, `ratio`, `milliseconds`, `bytes-per-second`, `count`, `pushes-per-
+   * second`, `rejects-per-second` or `seconds`.
+   */
   unit: string;
   /**
    * One value for each service (and version), at most 500. Empty: the store has no series, so there
@@ -2163,11 +2192,13 @@ export interface Signal {
 
 /** Report of `metrics.query`. */
 export interface MetricsQueryReport {
+  /** The times of `points`; absent without `history_s`, and when the store has no series. */
+  history?: History | null;
   /** The requested signals. */
   signals: Signal[];
   /** The store, as messages name it. */
   store: string;
-  /** Warnings of the store. */
+  /** Warnings of the store, and histories that are too large. */
   warnings?: string[];
 }
 

@@ -126,6 +126,7 @@ codes! {
     SH2007 "invalid NATS credentials" "Check the files named in the configuration.";
     SH2008 "record not found" "Check the id; results are stored for 30 days, events and commands for 7.";
     SH2011 "the message exceeds the size limit of NATS" "Narrow the command, or raise max_payload of the server and max_message_size of the stream.";
+    SH2012 "JetStream is not enabled on the NATS server" "Start nats-server with -js, or enable jetstream in its configuration.";
     // SH30xx: the cluster.
     SH3001 "cannot connect to the API server" "Check the server address in the kubeconfig and the network.";
     SH3002 "the API server rejected the credentials (unauthorized)" "Renew the credentials in the target's kubeconfig.";
@@ -151,10 +152,11 @@ codes! {
     SH3022 "the installation belongs to another target" "Give each target its own inventory_namespace; after a target was renamed, send the command with adopt.";
     SH3023 "the object is an inventory of the worker" "Remove it from the manifest.";
     SH3024 "the kind is not served at the moment" "Restore the named aggregated API or CRD; the command is retried until then.";
+    SH3025 "an admission webhook gave an invalid answer" "Repair the webhook, or delete its configuration.";
     // SH31xx: manifests.
     SH3101 "the manifest is not valid YAML or JSON" "Fix the syntax error at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
-    SH3103 "a document is not a Kubernetes object" "Set apiVersion, kind and metadata.name.";
+    SH3103 "a document is not a Kubernetes object" "Correct the named field; each document needs apiVersion, kind and metadata.name.";
     SH3104 "duplicate object" "Remove one of the two.";
     // SH32xx: Istio's charts and lifecycle.
     SH3201 "the chart is not available" "Check charts.source in the worker's configuration, or provide the chart in a folder or mirror.";

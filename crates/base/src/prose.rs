@@ -24,10 +24,22 @@ pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> Str
     folded
 }
 
-/// A number with its noun: `1 error`, `2 errors`. Only for nouns whose plural ends in `s`.
+/// A number with its noun: `1 error`, `2 errors`, `3 proxies`. Only for nouns with a regular plural.
 #[must_use]
 pub fn plural<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
-    if count == N::from(1) { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == N::from(1) {
+        return format!("1 {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+/// The form of a verb that agrees with a number: `is` or `are`.
+#[must_use]
+pub fn agree<'a, N: Copy + PartialEq + From<u8>>(count: N, one: &'a str, several: &'a str) -> &'a str {
+    if count == N::from(1) { one } else { several }
 }
 
 /// Columns of a text on a terminal; color sequences take none.

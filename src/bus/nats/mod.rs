@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::jetstream::context::{AccountErrorKind, ContextBuilder};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudevents::Event;
@@ -97,6 +98,17 @@ impl NatsBus {
     #[must_use]
     pub fn context(&self) -> &jetstream::Context {
         &self.context
+    }
+
+    /// Whether some server answers for `JetStream`. In a cluster that may be another one than that of the connection. In doubt
+    /// it is true.
+    pub async fn has_jetstream(&self) -> bool {
+        if self.client.server_info().jetstream {
+            return true;
+        }
+        // A permission that is missing is a timeout.
+        let answer = tokio::time::timeout(Duration::from_secs(1), self.context.query_account()).await;
+        !matches!(answer, Ok(Err(error)) if error.kind() == AccountErrorKind::JetStreamUnavailable)
     }
 
     /// State of the connection, and errors of the server.

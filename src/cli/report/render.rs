@@ -118,11 +118,12 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
                 continue;
             }
         }
-        let _ = write!(text, "  {} {}", toned(object.tone, &format!("{:<10}", object.word)), object.object);
+        let word = toned(object.tone, &format!("{:<10}", object.word));
+        let mut line = object.object.clone();
         if !object.reason.is_empty() {
-            let _ = write!(text, " {}", styled(QUIET, format_args!("({})", object.reason)));
+            let _ = write!(line, " {}", styled(QUIET, format_args!("({})", object.reason)));
         }
-        text.push('\n');
+        let _ = writeln!(text, "  {word} {}", wrapped(&line, INDENT.len(), INDENT.len()));
         if let Some(problem) = &object.problem {
             if explained.insert((&problem.code, &problem.message)) {
                 let below = |text: &str, used| wrapped(text, INDENT.len() + used, INDENT.len() + used);
@@ -138,7 +139,8 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
     }
     let more: usize = named.values().map(|count| count.saturating_sub(NAMED)).sum();
     let more = if more == 0 { String::new() } else { format!(" ({more} not listed: -o wide)") };
-    let _ = writeln!(text, "  {}", styled(QUIET, format_args!("{}{more}", objects.summary)));
+    let summary = styled(QUIET, format_args!("{}{more}", objects.summary));
+    let _ = writeln!(text, "  {}", wrapped(&summary, 2, 2));
 }
 
 /// Whether the action is all that there is to report about the object.

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::watch::{Seen, follow};
-use super::{LATE, full_name, lists, secrets};
+use super::{LATE, WORKLOADS, full_name, lists, secrets};
 use crate::analysis::incremental::{Change, Difference, Incremental};
-use crate::analysis::{Finding, Kind, ObjectRef, Resource, Rule};
+use crate::analysis::{Finding, Kind, ObjectRef, Resource, Rule, Selector};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Error};
 
@@ -156,7 +156,7 @@ impl Live {
                     let mut changes = Vec::new();
                     self.take(seen?, &mut changes);
                     self.burst(&mut changes).await;
-                    let names_secrets = self.has_secrets && changes.iter().any(names_secrets);
+                    let names_secrets = self.has_secrets && changes.iter().any(|change| self.names_secrets(change));
                     self.apply(changes, &mut difference);
                     if names_secrets {
                         // Reported together with the change of the Gateway; otherwise its Secret would be reported as missing.
@@ -234,11 +234,31 @@ impl Live {
         changes.extend(resources.into_iter().map(|resource| Change::Put(Box::new(resource))));
     }
 
+    /// Whether a change may make other Secrets count: one of a Gateway, or a new workload that a Gateway selects.
+    fn names_secrets(&self, change: &Change) -> bool {
+        let resource = match change {
+            Change::Put(resource) => resource,
+            Change::Delete(object) => return matches!(object.kind, Kind::Gateway | Kind::KubernetesGateway),
+        };
+        if matches!(resource.kind, Kind::Gateway | Kind::KubernetesGateway) {
+            return true;
+        }
+        let snapshot = self.incremental.snapshot();
+        let selects = |gateway: &Arc<Resource>| {
+            let selector = Selector::new(&gateway.spec()["selector"]);
+            !selector.is_empty() && selector.matches(resource.pod_labels())
+        };
+        WORKLOADS.contains(&resource.kind)
+            && snapshot.of(Kind::Gateway).iter().any(selects)
+            && !snapshot.of(resource.kind).iter().any(|known| ObjectRef::from(&**known) == ObjectRef::from(&**resource))
+    }
+
     async fn read_secrets(&mut self) -> Vec<Change> {
         self.secrets_due = Instant::now() + SECRETS;
         let snapshot = self.incremental.snapshot();
-        let known: Vec<&Resource> = [Kind::Gateway, Kind::KubernetesGateway, Kind::Pod]
+        let known: Vec<&Resource> = [Kind::Gateway, Kind::KubernetesGateway]
             .into_iter()
+            .chain(WORKLOADS)
             .flat_map(|kind| snapshot.of(kind))
             .map(|resource| &**resource)
             .collect();
@@ -260,13 +280,4 @@ impl Live {
 
 fn is_of(what: &str, kind: Kind) -> bool {
     what.split(' ').next() == Some(full_name(kind).as_str())
-}
-
-/// Whether a change may make other Secrets count.
-fn names_secrets(change: &Change) -> bool {
-    let kind = match change {
-        Change::Put(resource) => resource.kind,
-        Change::Delete(object) => object.kind,
-    };
-    matches!(kind, Kind::Gateway | Kind::KubernetesGateway)
 }

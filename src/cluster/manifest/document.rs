@@ -24,10 +24,12 @@ pub struct Located {
     pub place: Place,
 }
 
+/// What some editors on Windows write at the start of a file; YAML allows it at the start of each document.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Splits at `---` and `...`. A marker at the start of a line ends a document in every context of YAML, also within
 /// quotes and block scalars, so lines are enough.
 pub fn split(text: &str) -> Result<Vec<Part<'_>>, Error> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parts = Vec::new();
     let (mut start, mut start_line, mut offset) = (0, 1, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -37,6 +39,8 @@ pub fn split(text: &str) -> Result<Vec<Part<'_>>, Error> {
         } else if is_marker(line, "...") {
             close(&mut parts, &text[start..offset], start_line)?;
             (start, start_line) = (offset + line.len(), index + 2);
+        } else if line.starts_with(BYTE_ORDER_MARK) && !has_content(&text[start..offset]) {
+            (start, start_line) = (offset + BYTE_ORDER_MARK.len_utf8(), index + 1);
         }
         offset += line.len();
     }

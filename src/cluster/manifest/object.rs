@@ -138,7 +138,10 @@ fn metadata(metadata: Option<Value>, kind: &str) -> Result<ObjectMeta, String> {
         return Err(format!("metadata.name of the {kind} is missing"));
     }
     // Path segment names of apimachinery's `path.ValidatePathSegmentName`: some kinds allow more than DNS names.
-    if name.len() > 253 || name == "." || name == ".." || name.contains(['/', '%']) || name.contains(char::is_control) {
+    if name.len() > 253 {
+        return Err(format!("metadata.name of the {kind} has {} bytes, and a name has at most 253", name.len()));
+    }
+    if name == "." || name == ".." || name.contains(['/', '%']) || name.contains(char::is_control) {
         return Err(format!("metadata.name {name:?} of the {kind} is not a name"));
     }
     if metadata.namespace.as_deref().is_some_and(|namespace| !is_dns_label(namespace)) {

@@ -49,7 +49,7 @@ fn deployments() {
         (vec![("/status/observedGeneration", json!(1))], progress("its controller has seen generation 1 of 2")),
         (vec![("/status/replicas", json!(1))], progress("1 of 2 created")),
         (vec![("/status/updatedReplicas", json!(1))], progress("1 of 2 updated")),
-        (vec![("/status/replicas", json!(3))], progress("1 old pods are still there")),
+        (vec![("/status/replicas", json!(3))], progress("1 old pod is still there")),
         (vec![("/status/availableReplicas", json!(0))], progress("0 of 2 available")),
         (vec![("/status/readyReplicas", json!(1))], progress("1 of 2 ready")),
         (
@@ -144,7 +144,7 @@ fn stateful_sets() {
         (vec![], Current),
         (vec![("/status/replicas", json!(1))], progress("1 of 3 created")),
         (vec![("/status/readyReplicas", json!(1))], progress("1 of 3 ready")),
-        (vec![("/status/replicas", json!(4))], progress("1 old pods are still there")),
+        (vec![("/status/replicas", json!(4))], progress("1 old pod is still there")),
         (vec![("/status/currentReplicas", json!(2))], progress("2 of 3 current")),
         (vec![("/status/updateRevision", json!("b"))], progress("not all pods have the newest revision")),
         (
@@ -171,7 +171,7 @@ fn replica_sets() {
         (vec![("/status/fullyLabeledReplicas", json!(0))], progress("0 of 1 created")),
         (vec![("/status/availableReplicas", json!(0))], progress("0 of 1 available")),
         (vec![("/status/readyReplicas", json!(0))], progress("0 of 1 ready")),
-        (vec![("/status/replicas", json!(2))], progress("1 old pods are still there")),
+        (vec![("/status/replicas", json!(2))], progress("1 old pod is still there")),
         (
             vec![(
                 "/status/conditions",

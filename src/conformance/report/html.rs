@@ -11,6 +11,7 @@ const STYLE: &str = "
 @media(prefers-color-scheme:dark){:root{--ok:#3fb950;--bad:#f85149;--mid:#d29922;--quiet:#8b949e;--line:#30363d}}
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+code,td{overflow-wrap:anywhere}
 td,th{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}
 .b{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .6rem;margin:.1rem;font-size:.85rem}
 .passed,.supported,.full,.pass{color:var(--ok)}.failed,.fail,.error{color:var(--bad)}.partial{color:var(--mid)}
@@ -19,6 +20,8 @@ summary{cursor:pointer}details{border-bottom:1px solid var(--line);padding:.35re
 q{quotes:none}.nowrap{white-space:nowrap}.w{border:2px solid var(--mid);padding:.5rem 1rem}
 .share{display:grid;grid-template-columns:5rem 1fr 4rem;gap:.5rem;align-items:center;print-color-adjust:exact}
 .bar{height:.9rem;width:100%;fill:var(--ok);display:block}.bar.e{fill:var(--quiet);opacity:.6}
+@media(max-width:40rem){.matrix tr:first-child{display:none}.matrix tr{display:block;border-bottom:1px solid var(--line)}
+.matrix td{display:block;border:0}.matrix td:nth-child(2)::before{content:\"Capability: \"}.matrix td:nth-child(3)::before{content:\"Compliance: \"}}
 @media print{body{max-width:none;margin:0}details{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}}
 ";
 
@@ -72,7 +75,7 @@ fn about(report: &RunReport) -> Markup {
 #[must_use]
 pub fn matrix(specs: &[SpecResult]) -> Markup {
     html! {
-        table {
+        table.matrix {
             tr { th { "Specification" } th { "Capability" } th { "Compliance" } th { "Features" } }
             @for spec in specs {
                 tr {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Answers, Cause, Diagnosis, Mesh, QueryAnswer, info, is_empty, names, relabeling, targets, text, warning};
 use crate::analysis::istio::pod::has_sidecar;
 use crate::observe::envelope::Series;
+use crate::prose::{agree, plural};
 
 const REQUESTS: &str = "istio_requests_total";
 const BUCKETS: &str = "istio_request_duration_milliseconds_bucket";
@@ -32,7 +33,7 @@ pub(super) fn false_numbers(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
 
 /// No request was counted: a rule drops the series, a Telemetry object disables them, or there was no traffic.
 fn missing_series(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
-    if !is_empty(answers.requests.as_ref()) || !is_empty(answers.tcp.as_ref()) {
+    if !is_empty(answers.requests.as_ref()) {
         return None;
     }
     let dropping = answers.configuration.as_ref().map(|all| relabeling::dropping_jobs(all, REQUESTS));
@@ -44,6 +45,9 @@ fn missing_series(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         let remedy =
             "Remove the override with `disabled: true`, or restrict it to the metrics and workloads that it is for.";
         return Some(Diagnosis { evidence: vec![place], ..warning(Cause::TelemetryRemovesMetrics, message, remedy) });
+    }
+    if !is_empty(answers.tcp.as_ref()) {
+        return None; // A mesh with TCP connections only.
     }
     let message = "proxies are scraped and have counted no request and no connection yet".to_owned();
     Some(info(Cause::NoTraffic, message, "None needed: send a request through the mesh to see metrics."))
@@ -115,7 +119,12 @@ fn scraped_twice(answers: &Answers) -> Option<Diagnosis> {
     let pods = pods(some(answers.twice.as_ref())?);
     Some(warning(
         Cause::ScrapedTwice,
-        format!("{} pods are scraped by more than one job, so rates are doubled: {}", pods.len(), names(&pods)),
+        format!(
+            "{} {} scraped by more than one job, so rates are doubled: {}",
+            plural(pods.len(), "pod"),
+            agree(pods.len(), "is", "are"),
+            names(&pods)
+        ),
         "Remove one of the scrape jobs, or restrict the connection's scope to one job.",
     ))
 }
@@ -193,7 +202,11 @@ fn failing_applications(answers: &Answers) -> Option<Diagnosis> {
     let pods = pods(some(answers.merge_failures.as_ref())?);
     Some(info(
         Cause::ApplicationMetricsFail,
-        format!("metrics merging cannot read the application's metrics of {} pods: {}", pods.len(), names(&pods)),
+        format!(
+            "metrics merging cannot read the application's metrics of {}: {}",
+            plural(pods.len(), "pod"),
+            names(&pods)
+        ),
         "Correct prometheus.io/port and prometheus.io/path of the pod template; metrics of the proxy are not affected.",
     ))
 }

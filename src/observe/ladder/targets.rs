@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, mutual_tls, names, network_policy, warning};
 use crate::observe::envelope::cut;
 use crate::observe::scrape::port_of;
+use crate::prose::{agree, plural};
 
 /// Ports of Istio's own metrics, which are plaintext also under STRICT mTLS.
 const PORTS: [u16; 3] = [15020, 15090, 15014];
@@ -19,12 +20,10 @@ struct Down {
     error: String,
 }
 
-/// Proxies that are not scraped.
-pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
+/// Proxies that are not scraped: targets that fail, and pods without a target.
+pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> (Vec<Diagnosis>, Vec<Diagnosis>) {
     let (down, missing) = unseen(answers, mesh);
-    let mut found = failing(&down, mesh);
-    found.extend(unscraped(&missing, answers, mesh));
-    found
+    (failing(&down, mesh), unscraped(&missing, answers, mesh))
 }
 
 /// Failing targets, and pods that no target stands for.
@@ -69,7 +68,9 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
         let (Some(pod), Some(space), Some(port)) = (pod, space, port(target)) else { continue };
         let pod = format!("{space}/{pod}");
         if target["health"] == "up" {
-            up.push(pod);
+            if is_of_proxy(port, &pod, mesh) {
+                up.push(pod);
+            }
         } else if target["health"] == "down" {
             let error = cut(target["lastError"].as_str().unwrap_or_default(), 200);
             let one = Down { pod, port, error };
@@ -79,6 +80,21 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
         }
     }
     (up, down)
+}
+
+/// Whether the proxy serves its metrics at this port: the application's port shows nothing of Istio, although its target is
+/// up.
+fn is_of_proxy(port: u16, pod: &str, mesh: &Mesh) -> bool {
+    let declares = |pod: &Value| {
+        ["containers", "initContainers"].iter().any(|list| {
+            let containers = pod["spec"][list].as_array().into_iter().flatten();
+            containers
+                .filter(|one| one["name"] == "istio-proxy")
+                .flat_map(|one| one["ports"].as_array().into_iter().flatten())
+                .any(|one| one["containerPort"] == port)
+        })
+    };
+    PORTS.contains(&port) || pod_named(pod, mesh).is_some_and(declares)
 }
 
 fn is_over_limit(one: &Down) -> bool {
@@ -94,7 +110,11 @@ fn refuses_plaintext(one: &Down, mesh: &Mesh) -> bool {
 }
 
 fn pod_of<'a>(one: &Down, mesh: &'a Mesh) -> Option<&'a Value> {
-    let (space, name) = one.pod.split_once('/')?;
+    pod_named(&one.pod, mesh)
+}
+
+fn pod_named<'a>(place: &str, mesh: &'a Mesh) -> Option<&'a Value> {
+    let (space, name) = place.split_once('/')?;
     mesh.pods.iter().find(|pod| pod["metadata"]["namespace"] == space && pod["metadata"]["name"] == name)
 }
 
@@ -128,21 +148,22 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
     }
     policies.sort();
     policies.dedup();
-    let about = |cause: Cause, all: Vec<String>, what: &str, remedy: &str| {
+    let about = |cause: Cause, all: Vec<String>, what: (&str, &str), remedy: &str| {
         (!all.is_empty()).then(|| Diagnosis {
             cause,
             severity: Severity::Warning,
-            message: format!("{} targets {what}: {}", all.len(), names(&all)),
+            message: format!("{} {}: {}", plural(all.len(), "target"), agree(all.len(), what.0, what.1), names(&all)),
             evidence: all.into_iter().take(NAMES).collect(),
             remedy: remedy.to_owned(),
         })
     };
-    let by_policy = format!("are unreachable, because no ingress rule of {} admits the store", names(&policies));
+    let by_policy = format!("unreachable, because no ingress rule of {} admits the store", names(&policies));
+    let by_policy = [format!("is {by_policy}"), format!("are {by_policy}")];
     [
-        about(Cause::LimitExceeded, limits, "exceed a limit of their scrape job, so none of their samples is stored", "Raise the limit in the scrape job, the monitor or the Prometheus object's enforced limits; or reduce series with a Telemetry override or sidecar.istio.io/statsEvictionInterval."),
-        about(Cause::StrictMtls, strict, "are ports of applications for which STRICT mTLS applies", "Scrape port 15020 with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS)."),
-        about(Cause::NetworkPolicy, blocked, &by_policy, "Add an ingress rule that admits the store's namespace to ports 15020, 15090 and 15014."),
-        about(Cause::TargetsDown, others, "of Istio fail", "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run."),
+        about(Cause::LimitExceeded, limits, ("exceeds a limit of its scrape job, so none of its samples is stored", "exceed a limit of their scrape job, so none of their samples is stored"), "Raise the limit in the scrape job, the monitor or the Prometheus object's enforced limits; or reduce series with a Telemetry override or sidecar.istio.io/statsEvictionInterval."),
+        about(Cause::StrictMtls, strict, ("is a port of an application for which STRICT mTLS applies", "are ports of applications for which STRICT mTLS applies"), "Scrape port 15020 with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS)."),
+        about(Cause::NetworkPolicy, blocked, (&by_policy[0], &by_policy[1]), "Add an ingress rule that admits the store's namespace to ports 15020, 15090 and 15014."),
+        about(Cause::TargetsDown, others, ("of Istio fails", "of Istio fail"), "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run."),
     ]
     .into_iter()
     .flatten()
@@ -164,19 +185,19 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
     let native = take(&|pod| answers.victoria_metrics && is_native(pod, mesh));
     let wrong = take(&|pod| mesh.wrong_annotation.contains(pod));
     let without = take(&|pod| mesh.without_annotation.contains(pod));
-    let about = |cause: Cause, pods: Vec<String>, message: &dyn Fn(&str) -> String, remedy: &str| {
+    let about = |cause: Cause, pods: Vec<String>, message: &dyn Fn(&str, usize) -> String, remedy: &str| {
         (!pods.is_empty()).then(|| {
-            let message = message(&format!("{} pods", pods.len()));
+            let message = message(&plural(pods.len(), "pod"), pods.len());
             let found = warning(cause, format!("{message}: {}", names(&pods)), remedy);
             Diagnosis { evidence: pods.iter().take(NAMES).map(|pod| format!("Pod {pod}")).collect(), ..found }
         })
     };
     [
-        about(Cause::PodsForbidden, forbidden, &|pods| format!("the store's service account may not list pods in the namespaces of {pods} without a target"), "Give it a Role with get, list and watch on pods there, and a RoleBinding; kube-prometheus has one for each namespace."),
-        about(Cause::NativeSidecarsNotSeen, native, &|pods| format!("{pods} have the proxy as a native sidecar, whose ports this VictoriaMetrics does not discover"), "Update vmagent or VictoriaMetrics to a version that discovers ports of init containers (VictoriaMetrics#7287)."),
-        about(Cause::WrongAnnotation, wrong, &|pods| format!("{pods} with a proxy carry a prometheus.io/port that is not 15020"), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
-        about(Cause::MergingOff, without, &|pods| format!("{pods} with a proxy have no prometheus.io annotations, because metrics merging is off"), "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or send `scrape.apply`, which needs no annotation."),
-        about(Cause::TargetsMissing, rest, &|pods| format!("{pods} of {total} with a proxy are not scraped"), "Check that the scrape job or the monitor covers their namespaces."),
+        about(Cause::PodsForbidden, forbidden, &|pods, _| format!("the store's service account may not list pods in the namespaces of {pods} without a target"), "Give it a Role with get, list and watch on pods there, and a RoleBinding; kube-prometheus has one for each namespace."),
+        about(Cause::NativeSidecarsNotSeen, native, &|pods, count| format!("{pods} {} the proxy as a native sidecar, whose ports this VictoriaMetrics does not discover", agree(count, "has", "have")), "Update vmagent or VictoriaMetrics to a version that discovers ports of init containers (VictoriaMetrics#7287)."),
+        about(Cause::WrongAnnotation, wrong, &|pods, count| format!("{pods} with a proxy {} a prometheus.io/port that is not 15020", agree(count, "carries", "carry")), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
+        about(Cause::MergingOff, without, &|pods, count| format!("{pods} with a proxy {} no prometheus.io annotations, because metrics merging is off", agree(count, "has", "have")), "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or send `scrape.apply`, which needs no annotation."),
+        about(Cause::TargetsMissing, rest, &|pods, count| format!("{pods} of {total} with a proxy {} not scraped", agree(count, "is", "are")), "Check that the scrape job or the monitor covers their namespaces."),
     ]
     .into_iter()
     .flatten()
@@ -184,8 +205,7 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
 }
 
 fn is_native(place: &str, mesh: &Mesh) -> bool {
-    let one = Down { pod: place.to_owned(), port: 0, error: String::new() };
-    pod_of(&one, mesh).is_some_and(|pod| {
+    pod_named(place, mesh).is_some_and(|pod| {
         pod["spec"]["initContainers"].as_array().into_iter().flatten().any(|one| one["name"] == "istio-proxy")
     })
 }

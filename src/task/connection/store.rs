@@ -370,6 +370,22 @@ impl Store {
         envelope::query(&answer).map_err(|source| self.unusable(source))
     }
 
+    /// Runs a query for the times from `start` to `end`, all `step` seconds; times are seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    pub async fn query_range(&self, promql: &str, (start, end): (f64, f64), step: f64) -> Result<QueryAnswer, Error> {
+        let parameters = [
+            ("query", promql.to_owned()),
+            ("start", format!("{start:.3}")),
+            ("end", format!("{end:.3}")),
+            ("step", format!("{step:.3}")),
+            ("timeout", QUERY_TIMEOUT.to_owned()),
+        ];
+        let answer = self.get("/api/v1/query_range", &parameters).await?;
+        envelope::query(&answer).map_err(|source| self.unusable(source))
+    }
+
     /// `data` of an answer of Prometheus' HTTP API.
     ///
     /// # Errors

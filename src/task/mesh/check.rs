@@ -1,6 +1,7 @@
 //! `mesh.precheck`: checks whether `mesh.install` with the same parameters would succeed. Reads, and tries each write
 //! by dry run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,11 +89,14 @@ impl Task for Precheck {
         let plan = mesh::plan(&params.mesh, &facts);
         let mut findings = mesh::side_effects(&params.mesh, &facts, &plan);
         findings.extend(precheck::before(&cluster, &params.mesh, &facts).await?);
+        // Those with a webhook of the installation are errors.
         let overlaps = usage::overlaps(&facts.webhooks);
-        findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));
+        findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Warning, "webhooks", text)));
         findings.extend(hints(&params.mesh, &facts));
         findings.extend(self.predict(cx, &cluster, &params.mesh, &facts, plan).await?);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.rank()));
+        let mut seen = BTreeSet::new();
+        findings.retain(|finding| seen.insert(finding.message.clone()));
         let report = PrecheckReport {
             ready: findings.iter().all(|finding| finding.severity < Severity::Error),
             kubernetes: facts.kubernetes.text.clone(),
@@ -136,7 +140,7 @@ impl Precheck {
             }
             Err(error) => return Err(error),
         };
-        findings.extend(work.obstacles(&parts).await?);
+        findings.extend(work.judge(facts, &parts).await?);
         findings.extend(space(cluster, &parts).await?);
         let failures = rehearsal::rehearse(cx, cluster, request, false, &parts).await?;
         findings.extend(failures.iter().flat_map(rehearsal::Failures::findings));

@@ -260,7 +260,7 @@ pub(super) async fn users(
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();
     if let Some(first) = proxies.first() {
-        users.push(format!("{} proxies such as {}/{}", proxies.len(), first.namespace, first.name));
+        users.push(format!("{} such as {}/{}", plural(proxies.len(), "proxy"), first.namespace, first.name));
     }
     Ok(users)
 }

@@ -57,9 +57,7 @@ impl<'a> MeshRun<'a> {
         let (checked, parts) = tokio::join!(checking, self.render(facts, plan.steps));
         self.admit(checked?)?;
         let parts = parts?;
-        self.admit(Self::overlaps(facts, &parts))?;
-        self.admit(self.unread(facts, &parts))?;
-        self.admit(self.obstacles(&parts).await?)?;
+        self.admit(self.judge(facts, &parts).await?)?;
         if !self.common.dry_run {
             self.rehearse(&parts).await?;
         }
@@ -84,8 +82,16 @@ impl<'a> MeshRun<'a> {
         Err(mesh::Error::Removes { parts }.into())
     }
 
+    /// Findings about the rendered parts, before anything is written.
+    pub async fn judge(&self, facts: &ObservedMesh, parts: &[Part]) -> Result<Vec<Finding>, Error> {
+        let mut findings = Self::overlaps(facts, parts);
+        findings.extend(self.unread(facts, parts));
+        findings.extend(self.obstacles(parts).await?);
+        Ok(findings)
+    }
+
     /// Findings about the cluster that would make the installation fail: webhooks that cannot be called, and quotas.
-    pub async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
+    async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
         let dead = admission::dead(self.cluster).await?;
         let mut found = admission::blocking(self.cluster, &dead, parts).await?;
         let replaced = |name: &str| {

@@ -11,6 +11,7 @@ use super::report::PartReport;
 use crate::cluster::{Cluster, ObjectRef, ObjectReport};
 use crate::error::Problem;
 use crate::mesh::{Finding, Request, Severity};
+use crate::prose::plural;
 use crate::task::{Error, TaskContext};
 
 /// Objects of one part that findings name.
@@ -132,7 +133,7 @@ impl Failures {
                 Finding::new(Severity::Error, "objects", message)
             }));
             if let Some(more) = part.objects.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                let message = format!("{more} more objects of {} would fail", part.installation);
+                let message = format!("{} of {} would fail", plural(more, "more object"), part.installation);
                 found.push(Finding::new(Severity::Error, "objects", message));
             }
         }

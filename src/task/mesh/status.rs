@@ -189,7 +189,12 @@ impl Task for Status {
                 drift: Vec::new(),
             };
             if params.drift && origin.component.chart().is_some() {
-                cx.step("plan", index, total, format!("comparing {} {}", origin.component.as_str(), origin.name));
+                cx.step(
+                    "plan",
+                    index,
+                    total,
+                    format!("comparing {} {}", origin.component.as_str(), origin.name).trim_end().to_owned(),
+                );
                 match self.drift(cx, &cluster, &facts, installed).await {
                     Ok(drift) => status.drift = drift,
                     Err(error) => {

@@ -6,6 +6,7 @@ use humantime::format_duration;
 
 use super::params::{Labels, Match, Rule, Text};
 use super::spec::{Spec, catches_all};
+use crate::prose::plural;
 
 /// A sentence for each rule, and one for what no rule matches.
 pub fn rules(spec: &Spec) -> Vec<String> {
@@ -54,7 +55,7 @@ fn sentence(spec: &Spec, rule: &Rule) -> String {
         let _ = write!(text, ", at most {}", format_duration(timeout));
     }
     if let Some(retries) = &rule.retries {
-        let _ = write!(text, ", repeated at most {} times", retries.attempts);
+        let _ = write!(text, ", repeated at most {}", plural(retries.attempts, "time"));
     }
     text
 }

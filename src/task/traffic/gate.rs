@@ -12,8 +12,9 @@ use super::params::ApplyParams;
 use super::spec::{Spec, catches_all};
 use crate::event::CommandKey;
 use crate::observe::gate::{Progress, Reason, Sample, Steps, Thresholds, Verdict};
-use crate::observe::promql::{self, Matchers, Subject};
+use crate::observe::promql::{self, Selection, Subject};
 use crate::observe::signals::{self, ErrorClass, Key};
+use crate::prose::plural;
 use crate::task::Error;
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, round, wrong};
@@ -103,7 +104,7 @@ pub struct Plan {
     pub store: Store,
     rule: usize,
     canary: usize,
-    matchers: Matchers,
+    selection: Selection,
     key: Key,
 }
 
@@ -136,7 +137,7 @@ impl Plan {
             thresholds: gate.health.thresholds(),
             rule,
             canary,
-            matchers: Matchers::of(&subject, &store.scope),
+            selection: Selection::of(&subject, &store.scope),
             store,
             key,
             gate: gate.clone(),
@@ -178,7 +179,7 @@ impl Plan {
 
     /// The query for requests.
     pub fn query(&self) -> String {
-        promql::requests(&self.matchers, self.gate.health.window_s())
+        promql::requests(&self.selection, self.gate.health.window_s())
     }
 
     /// Asks the store about the canary. A store that does not answer gives no data.
@@ -209,7 +210,7 @@ impl Plan {
         if self.thresholds.max_latency_p99_ms.is_some() {
             let answer = self
                 .store
-                .query(&promql::latency_buckets(&self.matchers, true, self.gate.health.window_s()), None)
+                .query(&promql::latency_buckets(&self.selection, true, self.gate.health.window_s()), None)
                 .await?;
             let latency = signals::latency(&answer, true, 0.99);
             sample.latency_p99_ms = latency.get(&self.key).map(|(_, value, _)| *value);
@@ -225,11 +226,11 @@ pub fn evidence(reason: Reason, observations: &[Observation]) -> String {
     match (reason, &last.reason) {
         (Reason::Undecided, Some(reason)) => format!("{at} the store gave no data: {reason}"),
         (Reason::Undecided, None) => {
-            format!("{at} only {} requests in a window, {} failed", last.requests, last.failed)
+            format!("{at} only {} in a window, {} failed", plural(last.requests, "request"), last.failed)
         }
         (Reason::Unhealthy, _) => {
             let latency = last.latency_p99_ms.map(|ms| format!(", p99 {ms} ms")).unwrap_or_default();
-            format!("{at} {} of {} requests failed{latency}", last.failed, last.requests)
+            format!("{at} {} of {} failed{latency}", last.failed, plural(last.requests, "request"))
         }
     }
 }

@@ -668,7 +668,7 @@ Subject = TypedDict(
 )
 
 # A golden signal.
-SignalKind = Literal["rate", "errors", "latency", "tcp"]
+SignalKind = Literal["rate", "errors", "latency", "tcp", "control-plane"]
 
 # Parameters of `metrics.query`.
 MetricsQueryParams = TypedDict(
@@ -683,11 +683,15 @@ MetricsQueryParams = TypedDict(
         "connection": "NotRequired[str | None]",
         # Which responses count as errors.
         "errors": "NotRequired[ErrorClass]",
+        # Also reports how the numbers changed over this time, seconds: 61 points until `at`, and a
+        # chart of each signal.
+        "history_s": "NotRequired[int | None]",
         # Scope of the signals; the whole mesh when absent.
         "of": "NotRequired[Subject]",
         # A Service of the target instead of a connection.
         "service": "NotRequired[ServiceAddress | None]",
-        # Which signals; all when empty.
+        # Which signals. When empty all but `control-plane`, and for the whole mesh `control-plane`
+        # too. Whatever `of` is, `control-plane` is about the whole mesh.
         "signals": "NotRequired[list[SignalKind]]",
         # Time over which rates are taken, seconds. It should be at least four scrape intervals of
         # the store.
@@ -2289,6 +2293,17 @@ MetricsPromqlReport = TypedDict(
     },
 )
 
+# Times of the points of a report.
+History = TypedDict(
+    "History",
+    {
+        # Time of the first point, seconds since the Unix epoch by the store's clock.
+        "start_s": "float",
+        # Time between two points, seconds.
+        "step_s": "float",
+    },
+)
+
 # Whether there is an answer.
 Presence = Literal["value", "zero", "none"]
 
@@ -2301,6 +2316,9 @@ SignalValue = TypedDict(
     {
         # Namespace of the service; empty for the whole mesh.
         "namespace": "NotRequired[str]",
+        # The number at the times of the report's `history`, oldest first; null where there were no
+        # series. The 20 largest values of a signal have it.
+        "points": "NotRequired[list[float | None]]",
         # Whether there is a number.
         "presence": "Presence",
         # Whose view was used; none where there are no series.
@@ -2320,12 +2338,16 @@ SignalValue = TypedDict(
 Signal = TypedDict(
     "Signal",
     {
-        # `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent` or `tcp-
-        # received`.
+        # `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent`, `tcp-received`,
+        # or `control-plane-proxies`, `-pushes`, `-rejects`, `-convergence-p99` or `-root-
+        # certificate`.
         "name": "str",
         # The query that was sent.
         "query": "str",
-        # `requests-per-second`, `ratio`, `milliseconds` or `bytes-per-second`.
+        # With `history_s`: an SVG document with a line for each of the eight largest values.
+        "svg": "NotRequired[str | None]",
+        # `requests-per-second`, `ratio`, `milliseconds`, `bytes-per-second`, `count`, `pushes-per-
+        # second`, `rejects-per-second` or `seconds`.
         "unit": "str",
         # One value for each service (and version), at most 500. Empty: the store has no series, so
         # there was no traffic or nothing is scraped; `connection.check` shows which.
@@ -2337,11 +2359,13 @@ Signal = TypedDict(
 MetricsQueryReport = TypedDict(
     "MetricsQueryReport",
     {
+        # The times of `points`; absent without `history_s`, and when the store has no series.
+        "history": "NotRequired[History | None]",
         # The requested signals.
         "signals": "list[Signal]",
         # The store, as messages name it.
         "store": "str",
-        # Warnings of the store.
+        # Warnings of the store, and histories that are too large.
         "warnings": "NotRequired[list[str]]",
     },
 )

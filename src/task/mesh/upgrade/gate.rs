@@ -105,10 +105,10 @@ impl UpgradeObservation {
         let worst = self.worst.as_ref().map(|worst| format!("; {worst}")).unwrap_or_default();
         let reason = self.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
         format!(
-            "after {}, {} of {} requests failed{latency}{worst}{reason}",
+            "after {}, {} of {} failed{latency}{worst}{reason}",
             plural(self.restarted, "restarted workload"),
             self.failed,
-            self.requests
+            plural(self.requests, "request")
         )
     }
 }
@@ -136,7 +136,7 @@ impl Measured {
         let worst = worst.and_then(|index| self.each.iter().nth(index)).map(|((namespace, name), sample)| {
             let latency = sample.latency_p99_ms.map(|ms| format!(", p99 {} ms", round(ms))).unwrap_or_default();
             let (failed, requests) = (round(sample.failed), round(sample.requests));
-            format!("{namespace}/{name}: {failed} of {requests} requests failed{latency}")
+            format!("{namespace}/{name}: {failed} of {} failed{latency}", plural(requests, "request"))
         });
         UpgradeObservation {
             restarted,

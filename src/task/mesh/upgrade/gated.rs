@@ -17,6 +17,7 @@ use crate::error::{Class, Classify as _};
 use crate::guard::Stop;
 use crate::mesh::{Finding, Severity};
 use crate::observe::gate::{Ruling, Streak, Verdict};
+use crate::prose::plural;
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, push};
 use crate::task::mesh::common_params::CommonParams;
@@ -180,11 +181,13 @@ impl<'a, 'b> Gated<'a, 'b> {
         let window = humantime::format_duration(self.health.window);
         let left_out = match self.not_judged.len() {
             0 => String::new(),
+            1 => "; 1 workload exceeds a threshold already and is not judged".to_owned(),
             some => format!("; {some} workloads exceed a threshold already and are not judged"),
         };
         let reason = format!(
-            "in the {window} before the upgrade its workloads had {} requests, {} failed{left_out}",
-            seen.requests, seen.failed
+            "in the {window} before the upgrade its workloads had {}, {} failed{left_out}",
+            plural(seen.requests, "request"),
+            seen.failed
         );
         Err(Refusal::NothingToJudge { revision: self.to.to_owned(), reason }.into())
     }
@@ -269,8 +272,11 @@ impl<'a, 'b> Gated<'a, 'b> {
 
     async fn wait(&self, work: &MeshRun<'_>, restarted: usize, total: usize) -> Result<(), Error> {
         let window = humantime::format_duration(self.health.window);
-        let message =
-            format!("{restarted} of {total} workloads have revision {}; observing them for {window}", self.to);
+        let message = format!(
+            "{restarted} of {}, now with revision {}; observing them for {window}",
+            plural(total, "workload"),
+            self.to
+        );
         work.cx.step("gate", restarted, total, message);
         tokio::select! {
             stop = work.cx.guard.stopped() => Err(stop.into()),

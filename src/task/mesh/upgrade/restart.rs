@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef, wait};
 use crate::mesh::usage::{self, Labels, Proxy};
 use crate::mesh::{self, Version};
+use crate::prose::{agree, plural};
 use crate::task::Error;
 use crate::task::mesh::facts::{self, list};
 use crate::task::mesh::mesh_run::MeshRun;
@@ -260,7 +261,8 @@ pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Opti
         let total = proxies.len();
         let late: Vec<_> = proxies.iter().map(|(proxy, _)| proxy).filter(|proxy| !wanted.is(proxy)).collect();
         if late.is_empty() {
-            work.cx.step("wait", total, total, format!("{total} proxies are of revision {revision}"));
+            let message = format!("{} {} of revision {revision}", plural(total, "proxy"), agree(total, "is", "are"));
+            work.cx.step("wait", total, total, message);
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -268,7 +270,8 @@ pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Opti
             let behind = late.iter().take(NAMED).map(name).collect();
             return Err(mesh::Error::Behind { revision: revision.to_owned(), total, behind }.into());
         }
-        let message = format!("{} of {total} proxies are not of revision {revision} yet", late.len());
+        let (count, all) = (late.len(), plural(total, "proxy"));
+        let message = format!("{count} of {all} {} not of revision {revision} yet", agree(count, "is", "are"));
         work.cx.step("wait", total - late.len(), total, message);
         pause(work).await?;
     }

@@ -1,5 +1,7 @@
 //! Counts the workloads outside the mesh. Source: istio-vet `podsinmesh`.
 
+use sailhand_base::prose::{agree, plural};
+
 use crate::membership::{is_control_plane, is_managed_gateway};
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::rules::support::text::some_of;
@@ -83,9 +85,10 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     }
     let Some(config) = view.all(Kind::MeshConfig).first().filter(|_| !outside.is_empty()) else { return };
     let message = format!(
-        "{} of {} workloads are outside the mesh: {}",
+        "{} of {} {} outside the mesh: {}",
         outside.len(),
-        inside + outside.len(),
+        plural(inside + outside.len(), "workload"),
+        agree(outside.len(), "is", "are"),
         some_of(&outside)
     );
     findings.add(&SH7319, config, message).arguments([outside.len().to_string(), (inside + outside.len()).to_string()]);

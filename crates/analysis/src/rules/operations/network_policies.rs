@@ -1,6 +1,8 @@
 //! Checks for mesh namespaces that rely on the sidecar alone. Source: istio.io, security best practices, "Defense in
 //! depth with `NetworkPolicy`".
 
+use sailhand_base::prose::{agree, plural};
+
 use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::rules::support::text::some_of;
@@ -72,6 +74,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         .map(|namespace| namespace.name.as_str())
         .collect();
     let Some(config) = view.all(Kind::MeshConfig).first().filter(|_| !open.is_empty()) else { return };
-    let message = format!("{} namespaces in the mesh have no NetworkPolicy: {}", open.len(), some_of(&open));
+    let (namespaces, have) = (plural(open.len(), "namespace"), agree(open.len(), "has", "have"));
+    let message = format!("{namespaces} in the mesh {have} no NetworkPolicy: {}", some_of(&open));
     findings.add(&SH7210, config, message).arguments(open);
 }

@@ -57,7 +57,12 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
     let host = service.spec()["hosts"].texts().find(|host| service_of(&fqdn(host, &service.namespace)).is_some());
     if let Some(host) = host {
-        let message = format!("requests to {host} that match none of the {} routes get 404", routes.len());
+        let of = if routes.len() == 1 {
+            "do not match the route".to_owned()
+        } else {
+            format!("match none of the {} routes", routes.len())
+        };
+        let message = format!("requests to {host} that {of} get 404");
         findings.add(&SH7301, service, message).field("spec.http").arguments([host]);
     }
 }

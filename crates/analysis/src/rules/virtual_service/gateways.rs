@@ -128,8 +128,12 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         }
         let hosts = service.spec()["hosts"].texts().collect::<Vec<_>>().join(" ");
         let shown = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-        let finding =
-            findings.add(&IST0132, service, format!("gateway {gateway} serves none of the hosts {hosts}")).field(field);
+        let message = if is_known {
+            format!("gateway {gateway} serves none of the hosts {hosts}")
+        } else {
+            format!("whether gateway {gateway} serves one of the hosts {hosts} is not known: the Gateway was not read")
+        };
+        let finding = findings.add(&IST0132, service, message).field(field);
         finding.arguments([&hosts, &full_name, &shown]).level(level(Level::Warning));
         if let Some(found) = found {
             finding.related(found);
