@@ -68,7 +68,7 @@ mod armed {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     static VISITED: [AtomicBool; Step::ALL.len()] = [const { AtomicBool::new(false) }; Step::ALL.len()];
 
-    /// The process reached a step: carries out the fault that is configured for it.
+    /// The process reached a step: executes the fault that is configured for it.
     pub fn reach(step: Step) {
         let Some(folder) = FOLDER.get_or_init(crate::config::failpoint_folder) else { return };
         if !VISITED[step as usize].swap(true, Ordering::Relaxed) {

@@ -29,7 +29,7 @@ pub enum Kind {
     Agent,
     /// Its only samples are four minutes old.
     Old,
-    /// Its build information is that of VictoriaMetrics.
+    /// Its build information is that of `VictoriaMetrics`.
     VictoriaMetrics,
     /// Its service account may read the pods of `istio-system` and `shop` only.
     NarrowRights,
@@ -85,7 +85,7 @@ pub fn space(index: usize) -> String {
     format!("fault-{index}")
 }
 
-fn configuration(jobs: Value) -> Value {
+fn configuration(jobs: &Value) -> Value {
     json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
 }
 
@@ -102,14 +102,14 @@ pub fn injected(space: &str, name: &str) -> Value {
     })
 }
 
-fn object(api_version: &str, kind: &str, place: (&str, &str), spec: Value) -> Value {
+fn object(api_version: &str, kind: &str, place: (&str, &str), spec: &Value) -> Value {
     let metadata = json!({"namespace": place.0, "name": place.1});
     json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
 }
 
-fn telemetry(place: (&str, &str), overrides: Value) -> Value {
+fn telemetry(place: (&str, &str), overrides: &Value) -> Value {
     let metrics = json!([{"providers": [{"name": "prometheus"}], "overrides": [overrides]}]);
-    object("telemetry.istio.io/v1", "Telemetry", place, json!({"metrics": metrics}))
+    object("telemetry.istio.io/v1", "Telemetry", place, &json!({"metrics": metrics}))
 }
 
 /// The healthy mesh, and each fault alone.
@@ -126,7 +126,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
             cause,
             rung,
             simulated: "",
-            configuration: configuration(jobs),
+            configuration: configuration(&jobs),
             pods: Vec::new(),
             objects: Vec::new(),
             kind: Kind::Server,
@@ -138,7 +138,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         move |_: usize, fault: &mut Fault| fault.configuration["scrape_configs"][0]["params"]["fault"][0] = json!(mode)
     };
     let itself = |index: usize| {
-        configuration(json!([{"job_name": "prometheus", "static_configs": [{"targets": [place.store(index)]}]}]))
+        configuration(&json!([{"job_name": "prometheus", "static_configs": [{"targets": [place.store(index)]}]}]))
     };
     let dropping = |regex: &'static str, action: &'static str| {
         move |_: usize, fault: &mut Fault| {
@@ -155,7 +155,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         fault.configuration = itself(index);
     });
     add(1, Some(Cause::ProxiesNotScraped), Rung::Fresh, "the job finds istiod's namespace only", &|_, fault| {
-        fault.configuration = configuration(json!([place.by_annotation(&["istio-system"], "")]));
+        fault.configuration = configuration(&json!([place.by_annotation(&["istio-system"], "")]));
     });
     add(
         2,
@@ -169,8 +169,8 @@ pub fn all(place: &Place) -> Vec<Fault> {
             let endpoints = json!([{"port": "http-envoy-prom", "path": "/stats/prometheus"}]);
             let monitor = json!({"selector": {}, "namespaceSelector": {"any": true}, "podMetricsEndpoints": endpoints});
             fault.objects = vec![
-                object("monitoring.coreos.com/v1", "Prometheus", ("monitoring", "k8s"), selects),
-                object("monitoring.coreos.com/v1", "PodMonitor", ("istio-system", "envoy-stats-monitor"), monitor),
+                object("monitoring.coreos.com/v1", "Prometheus", ("monitoring", "k8s"), &selects),
+                object("monitoring.coreos.com/v1", "PodMonitor", ("istio-system", "envoy-stats-monitor"), &monitor),
             ];
         },
     );
@@ -196,7 +196,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
             fault.pods = vec![injected(&space(index), "silent")];
             let spec =
                 json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {}}]}]});
-            fault.objects = vec![object("networking.k8s.io/v1", "NetworkPolicy", (&space(index), "closed"), spec)];
+            fault.objects = vec![object("networking.k8s.io/v1", "NetworkPolicy", (&space(index), "closed"), &spec)];
         },
     );
     add(
@@ -217,7 +217,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
             fault.pods = vec![pod];
             let strict = json!({"mtls": {"mode": "STRICT"}});
             fault.objects =
-                vec![object("security.istio.io/v1", "PeerAuthentication", ("istio-system", "default"), strict)];
+                vec![object("security.istio.io/v1", "PeerAuthentication", ("istio-system", "default"), &strict)];
         },
     );
     add(
@@ -227,7 +227,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         "the store's pod has a sidecar that intercepts",
         &|_, fault| {
             fault.simulated = "the interception: only the pod's containers show it";
-            fault.configuration = configuration(json!([place.by_annotation(&[MESH[0], MESH[1], "monitoring"], "")]));
+            fault.configuration = configuration(&json!([place.by_annotation(&[MESH[0], MESH[1], "monitoring"], "")]));
             fault.kind = Kind::WithSidecar;
         },
     );
@@ -295,7 +295,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
             fault.simulated = "the effect of the object on the proxies' metrics";
             mode("tcp")(index, fault);
             let overrides = json!({"match": {"metric": "REQUEST_COUNT"}, "disabled": true});
-            fault.objects = vec![telemetry(("istio-system", "mesh"), overrides)];
+            fault.objects = vec![telemetry(("istio-system", "mesh"), &overrides)];
         },
     );
     add(
@@ -308,7 +308,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
             mode("unlabeled")(index, fault);
             let overrides =
                 json!({"match": {"metric": "ALL_METRICS"}, "tagOverrides": {"reporter": {"operation": "REMOVE"}}});
-            fault.objects = vec![telemetry(("istio-system", "mesh"), overrides)];
+            fault.objects = vec![telemetry(("istio-system", "mesh"), &overrides)];
         },
     );
     add(
@@ -366,7 +366,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         fault.kind = Kind::BesideAnother;
     });
     add(20, Some(Cause::AgentMode), Rung::Prometheus, "Prometheus runs as an agent", &|_, fault| {
-        fault.kind = Kind::Agent
+        fault.kind = Kind::Agent;
     });
     add(
         21,
@@ -388,7 +388,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         fault.configuration["scrape_configs"] = json!([replica("a"), replica("b")]);
     });
     add(22, Some(Cause::Stale), Rung::Prometheus, "the store receives no new samples", &|_, fault| {
-        fault.configuration = configuration(json!([]));
+        fault.configuration = configuration(&json!([]));
         fault.kind = Kind::Old;
     });
     faults

@@ -1,4 +1,4 @@
-//! The same metrics in a real Prometheus and in a real VictoriaMetrics: signals now and over time, the check, and errors.
+//! The same metrics in a real Prometheus and in a real `VictoriaMetrics`: signals now and over time, the check, and errors.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -43,7 +43,7 @@ fn metrics(start: Instant) -> String {
     text
 }
 
-/// A real VictoriaMetrics that scrapes this address. It ends with the test.
+/// A real `VictoriaMetrics` that scrapes this address. It ends with the test.
 struct VictoriaMetrics(Child, String);
 
 impl VictoriaMetrics {
@@ -93,11 +93,10 @@ async fn judge(cx: &TaskContext, what: &str) {
         ((rate / RATE - 1.0).abs() < 0.02).then_some(report)
     })
     .await;
-    let (rate, points) = value(&report, "rate");
+    let points = value(&report, "rate").1;
     let errors = value(&report, "errors").0;
     let p99 = value(&report, "latency-p99").0;
     let pushes = value(&report, "control-plane-pushes").0;
-    println!("{what}: rate {rate:.2} of {RATE}, errors {errors:.3}, p99 {p99:.0} ms, pushes {pushes:.2} of {PUSHES}");
     assert_eq!((points.len(), report.history.as_ref().map(|one| one.step_s)), (61, Some(1.0)), "{what}");
     let newest: Vec<f64> = points.iter().rev().take(3).flatten().copied().collect();
     assert!(newest.iter().any(|one| (one / RATE - 1.0).abs() < 0.05), "{what}: {points:?}");
@@ -105,7 +104,7 @@ async fn judge(cx: &TaskContext, what: &str) {
     assert!((pushes / PUSHES - 1.0).abs() < 0.05, "{what}: {pushes}");
     assert!((value(&report, "control-plane-proxies").0 - 3.0).abs() < f64::EPSILON, "{what}");
     let rejects = report.signals.iter().find(|signal| signal.name == "control-plane-rejects").unwrap();
-    assert_eq!(serde_json::to_value(&rejects.values[0].presence).unwrap(), "zero", "{what}: {rejects:?}");
+    assert_eq!(serde_json::to_value(rejects.values[0].presence).unwrap(), "zero", "{what}: {rejects:?}");
     let expiry = report.signals.iter().find(|signal| signal.name == "control-plane-root-certificate").unwrap();
     assert!(expiry.values.is_empty(), "{what}: no series is none: {expiry:?}");
 

@@ -262,7 +262,7 @@ fn unknown_methods_and_invalid_messages_do_not_end_the_server() {
     editor.diagnostics("a.yaml");
 }
 
-/// Before: it kept the findings of the text before, at wrong places, and said nothing.
+/// Before: the findings of the earlier text stayed, at wrong places, and said nothing.
 #[test]
 fn document_that_becomes_too_long_counts_as_it_is_on_disk() {
     let mut editor = Editor::new(&[("service.yaml", SERVICE), ("route.yaml", ROUTE)], &[]);
