@@ -34,15 +34,15 @@ const WITHIN: Duration = Duration::from_mins(1);
 const STORE: usize = 99;
 
 /// What a proxy, istiod or an application answers, by the mode that its job asks for.
-fn metrics(request: &str, name: &str, start: Instant) -> Option<(u16, String)> {
+fn metrics(request: &str, name: &str, start: Instant) -> String {
     let line = request.lines().next().unwrap_or_default();
     if !line.starts_with("/stats/prometheus") {
-        return Some((200, "app_requests_total 7\n".to_owned()));
+        return "app_requests_total 7\n".to_owned();
     }
     let mode = line.split_once("fault=").map_or("", |(_, mode)| mode);
     let cluster = |name: &str| if mode == "clusters" { format!(",cluster=\"{name}\"") } else { String::new() };
     if name == "istiod" {
-        return Some((200, format!("istio_build{{component=\"pilot\",tag=\"1.30.3\"{}}} 1\n", cluster("west"))));
+        return format!("istio_build{{component=\"pilot\",tag=\"1.30.3\"{}}} 1\n", cluster("west"));
     }
     let count = start.elapsed().as_secs() * 10;
     let reporter = if mode == "unlabeled" { "" } else { "reporter=\"destination\"," };
@@ -62,7 +62,7 @@ fn metrics(request: &str, name: &str, start: Instant) -> Option<(u16, String)> {
     if mode == "duplicates" {
         writeln!(text, "istio_requests_total{{{labels}}} {}", count + 1).unwrap();
     }
-    Some((200, text))
+    text
 }
 
 /// Answers as the pod does at its address.
@@ -81,7 +81,7 @@ fn answer_as(pod: &Value, address: &str, start: Instant) {
         serve_at(&format!("{address}:8080"), |_| Some((200, "app_requests_total 7\n".to_owned())));
     }
     let port = if name == "istiod" { 15014 } else { 15020 };
-    serve_at(&format!("{address}:{port}"), move |request| metrics(request, &name, start));
+    serve_at(&format!("{address}:{port}"), move |request| Some((200, metrics(request, &name, start))));
 }
 
 struct Scene {
@@ -196,7 +196,7 @@ impl Scene {
     }
 
     /// The pod, the Service and the endpoints of a store.
-    fn store_objects(&self, index: usize, kind: Kind) -> Vec<Value> {
+    fn store_objects(index: usize, kind: Kind) -> Vec<Value> {
         let name = format!("store-{index}");
         let mut pod = injected("monitoring", &name);
         let account = if kind == Kind::NarrowRights { "narrow" } else { "prometheus" };
@@ -225,9 +225,9 @@ impl Scene {
 
     /// What the check names while the fault is there; waits until that is what is wanted, for the samples to arrive.
     async fn named(&self, index: usize, fault: &Fault) -> (Rung, Vec<Cause>) {
-        let mut objects = self.store_objects(index, fault.kind);
+        let mut objects = Self::store_objects(index, fault.kind);
         if fault.kind == Kind::BesideAnother {
-            objects.extend(self.store_objects(0, Kind::Server));
+            objects.extend(Self::store_objects(0, Kind::Server));
         }
         objects.extend(fault.objects.clone());
         for object in &objects {
@@ -269,17 +269,17 @@ fn write_old_samples(folder: &Path) {
 }
 
 /// Passes requests for a store on to its Prometheus, as the API server's Service proxy does.
-fn through_the_proxy(place: String, path: &str, query: &str) -> Option<(u16, String)> {
+fn through_the_proxy(prefix: &str, path: &str, query: &str) -> Option<(u16, String)> {
     let (service, endpoint) =
         path.strip_prefix("/api/v1/namespaces/monitoring/services/store-")?.split_once(":9090/proxy")?;
     let index: usize = service.parse().ok()?;
-    let address = format!("{place}.{}:9090", 100 + index);
+    let address = format!("{prefix}.{}:9090", 100 + index);
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     get(&address, &format!("{endpoint}{query}"))
 }
 
 async fn scene() -> Scene {
-    let plane = ControlPlane::start().await;
+    let cluster = ControlPlane::start().await;
     let folder = tempfile::tempdir().unwrap();
     let id = std::process::id();
     let place = Place {
@@ -287,7 +287,7 @@ async fn scene() -> Scene {
         kubeconfig: folder.path().join("wide.kubeconfig").display().to_string(),
         narrow_kubeconfig: folder.path().join("narrow.kubeconfig").display().to_string(),
     };
-    let proxy = ApiProxy::start("causes", &plane.kubeconfig(), Record::default()).await;
+    let proxy = ApiProxy::start("causes", &cluster.kubeconfig(), Record::default()).await;
     let prefix = place.prefix.clone();
     let victoria = faults::all(&place).iter().position(|fault| fault.kind == Kind::VictoriaMetrics).unwrap();
     let build = format!("/services/store-{victoria}:9090/proxy/api/v1/status/buildinfo");
@@ -295,7 +295,7 @@ async fn scene() -> Scene {
         if path.ends_with(&build) {
             return Some((200, r#"{"status":"success","data":{"version":"2.24.0"}}"#.to_owned()));
         }
-        through_the_proxy(prefix.clone(), path, query)
+        through_the_proxy(&prefix, path, query)
     });
     let file = folder.path().join("kubeconfig");
     control_plane::write_kubeconfig(&file, &format!("http://127.0.0.1:{}", proxy.port()));
@@ -326,7 +326,7 @@ async fn scene() -> Scene {
         1,
         tokio_util::sync::CancellationToken::new(),
     );
-    Scene { plane, cx, place, folder, start: Instant::now() }
+    Scene { plane: cluster, cx, place, folder, start: Instant::now() }
 }
 
 #[tokio::test]

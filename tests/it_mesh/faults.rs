@@ -1,5 +1,6 @@
 //! The faults that `causes.rs` injects: what a store scrapes, what proxies answer, and which objects the cluster has. The
 //! numbers are those of `docs/connections.md`.
+#![allow(clippy::needless_pass_by_value, reason = "values are written where they are passed")]
 
 use sailhand::observe::ladder::{Cause, Rung};
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub enum Kind {
     Agent,
     /// Its only samples are four minutes old.
     Old,
-    /// Its build information is that of VictoriaMetrics.
+    /// Its build information is that of `VictoriaMetrics`.
     VictoriaMetrics,
     /// Its service account may read the pods of `istio-system` and `shop` only.
     NarrowRights,
@@ -366,7 +367,7 @@ pub fn all(place: &Place) -> Vec<Fault> {
         fault.kind = Kind::BesideAnother;
     });
     add(20, Some(Cause::AgentMode), Rung::Prometheus, "Prometheus runs as an agent", &|_, fault| {
-        fault.kind = Kind::Agent
+        fault.kind = Kind::Agent;
     });
     add(
         21,

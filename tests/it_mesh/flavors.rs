@@ -1,4 +1,4 @@
-//! The same metrics in a real Prometheus and in a real VictoriaMetrics: signals now and over time, the check, and errors.
+//! The same metrics in a real Prometheus and in a real `VictoriaMetrics`: signals now and over time, the check, and errors.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -43,7 +43,7 @@ fn metrics(start: Instant) -> String {
     text
 }
 
-/// A real VictoriaMetrics that scrapes this address. It ends with the test.
+/// A real `VictoriaMetrics` that scrapes this address. It ends with the test.
 struct VictoriaMetrics(Child, String);
 
 impl VictoriaMetrics {
@@ -85,6 +85,7 @@ fn value(report: &QueryReport, name: &str) -> (f64, Vec<Option<f64>>) {
     (signal.values[0].value, signal.values[0].points.clone())
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of a test")]
 async fn judge(cx: &TaskContext, what: &str) {
     let params = json!({"connection": "mesh", "window_s": 15, "history_s": 60});
     let report: QueryReport = eventually("the window is full", WITHIN, async || {
@@ -105,7 +106,7 @@ async fn judge(cx: &TaskContext, what: &str) {
     assert!((pushes / PUSHES - 1.0).abs() < 0.05, "{what}: {pushes}");
     assert!((value(&report, "control-plane-proxies").0 - 3.0).abs() < f64::EPSILON, "{what}");
     let rejects = report.signals.iter().find(|signal| signal.name == "control-plane-rejects").unwrap();
-    assert_eq!(serde_json::to_value(&rejects.values[0].presence).unwrap(), "zero", "{what}: {rejects:?}");
+    assert_eq!(serde_json::to_value(rejects.values[0].presence).unwrap(), "zero", "{what}: {rejects:?}");
     let expiry = report.signals.iter().find(|signal| signal.name == "control-plane-root-certificate").unwrap();
     assert!(expiry.values.is_empty(), "{what}: no series is none: {expiry:?}");
 
