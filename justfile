@@ -12,14 +12,13 @@ default:
 # Watch a command travel from the bus to a cluster and back, on real servers.
 [group('run')]
 [no-exit-message]
-demo *args: (tools "charts")
-    cargo build --locked
-    deploy/demo/run.sh {{ args }}
+demo *args:
+    deploy/demo/run.sh --build {{ args }}
 
 # Make the pictures of the README from what the program and the demo print (needs python3).
 [group('run')]
 picture: (tools "charts")
-    cargo build --locked
+    cargo build --locked --workspace
     deploy/demo/picture.py analyze target/debug/sailhand >docs/pictures/analyze.svg
     deploy/demo/picture.py demo >docs/pictures/demo.svg
 
@@ -29,7 +28,7 @@ picture: (tools "charts")
 test *parts:
     tests/run.sh {{ parts }}
 
-# Prepare the real servers in .cache/bin (12 minutes on two cores the first time); `just tools node` prepares all.
+# Prepare the real servers in .cache/bin (12 CPU minutes the first time); `just tools node` prepares all.
 [group('setup')]
 tools *group:
     tests/tools/build.sh {{ group }}

@@ -21,7 +21,7 @@ use crate::http::Credentials;
 use crate::observe::instance::{InstanceKind, ServiceAddress};
 
 pub use bridge::{Bridge, BridgeClient, BridgeTarget, ConformanceDriver, Meshery};
-pub use dashboard::{Dashboard, Network, Oidc};
+pub use dashboard::{Dashboard, Network, Oidc, TRACE_ID};
 pub use error::Error;
 pub use gateway::Gateway;
 #[cfg(feature = "failpoints")]

@@ -172,7 +172,7 @@ main() {
         ;;
       demo)
         say "the demo, which fails when its story does not come true"
-        if cargo build --locked --quiet; then
+        if cargo build --locked --quiet --bin sailhand --package sailhand --package sailhand-analyze; then
           local charts=${SAILHAND_CHARTS:-${SAILHAND_SHARED:-$root/../shared}/charts}
           [[ -d $charts ]] || charts=""
           step demo env -u SAILHAND_KUBECONFIG SAILHAND_CHARTS="$charts" deploy/demo/run.sh

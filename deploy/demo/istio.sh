@@ -6,11 +6,16 @@ public_charts=https://istio-release.storage.googleapis.com/charts
 
 # Leaves in $charts where Istio's charts come from; fails, with the reason in $without, when they cannot be had.
 find_charts() {
-  local folder=${SAILHAND_CHARTS:-} chart pin missing=""
-  if [[ ! -x $cache/bin/helm ]]; then
+  charts_can_be_had || return 1
+  if [[ -n $building ]]; then need helm; fi
+  [[ -x $cache/bin/helm ]] || {
     without="$cache/bin/helm is missing; 'tests/tools/build.sh charts' makes it"
     return 1
-  fi
+  }
+}
+
+charts_can_be_had() {
+  local folder=${SAILHAND_CHARTS:-} chart pin missing=""
   if [[ -n $folder ]]; then
     charts=$folder
     [[ -r $folder/istio-$istio_version/base/Chart.yaml || -r $folder/$istio_version/base/Chart.yaml ||

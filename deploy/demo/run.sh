@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# The demo: commands go in on a real NATS server, two workers change a real Kubernetes API server, one of them is
-# killed in the middle, and each command still ends once. Takes about a minute. Exits with a status other than 0 when
-# the story does not come true.
+# The demo: a mistake is found in files, commands go in on a real NATS server, two workers change a real Kubernetes API
+# server, one of them is killed in the middle, and each command still ends once. A dashboard shows all of it. Takes about
+# a minute. Exits with a status other than 0 when the story does not come true.
 #
-#   run.sh          on a terminal it leaves everything running until Enter is pressed
-#   run.sh --yes    does not ask before it uses the cluster of $SAILHAND_KUBECONFIG
+#   run.sh            on a terminal it leaves everything running until Enter is pressed
+#   run.sh --build    builds what it needs while it runs, in the order in which it needs it
+#   run.sh --yes      does not ask before it uses the cluster of $SAILHAND_KUBECONFIG
 #
 # With SAILHAND_KUBECONFIG it uses that cluster (its current context) instead of a local one, and afterwards removes
 # what it made there; Istio, which is a whole cluster's, is installed into a local one only. Its charts come from the
-# folder SAILHAND_CHARTS, from the cache, or from Istio's public repository; without them the demo says so and goes on. Needs what `just tools` and `cargo build` make; just runs both before it.
+# folder SAILHAND_CHARTS, from the cache, or from Istio's public repository; without them the demo says so and goes on.
+# Without --build it needs what `just tools charts` and `cargo build --workspace` make.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +22,10 @@ logs=$cache/log/demo
 cd "$root"
 # shellcheck source=deploy/demo/stage.sh
 source "$here/stage.sh"
+# shellcheck source=deploy/demo/build.sh
+source "$here/build.sh"
+# shellcheck source=deploy/demo/files.sh
+source "$here/files.sh"
 # shellcheck source=deploy/demo/istio.sh
 source "$here/istio.sh"
 
@@ -42,14 +48,16 @@ main() {
   while (($#)); do
     case $1 in
       --yes) agreed=yes ;;
-      *) fail "unknown argument '$1'; the only one is --yes" ;;
+      --build) building=yes ;;
+      *) fail "unknown argument '$1'; there are --build and --yes" ;;
     esac
     shift
   done
-  [[ -x $programs/sailhand ]] || fail "$programs/sailhand is missing; 'just build' makes it"
-  [[ -x $cache/bin/nats-server ]] || fail "$cache/bin/nats-server is missing; 'just tools' makes it"
   export PATH=$programs:$cache/bin:$PATH
-  if [[ -n $own_cluster ]]; then ask_for_own_cluster; fi
+  if [[ -n $own_cluster ]]; then
+    command -v kubectl >/dev/null || fail "kubectl is missing"
+    ask_for_own_cluster
+  fi
 
   trap 'clean_up $?' EXIT
   trap 'exit 130' INT
@@ -57,8 +65,13 @@ main() {
   state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-demo.XXXXXX")
   export XDG_CONFIG_HOME=$state
 
-  start_servers
+  need sailhand-analyze
+  find_in_files
+  build_the_rest
+  start_bus
   start_dashboard
+  work_without_a_cluster
+  start_cluster
   start_workers
   install_istio
   deploy_bookinfo
@@ -66,7 +79,7 @@ main() {
   apply_regatta
   kill_a_worker
   deploy_bookinfo_again
-  find_a_mistake
+  look_at_the_mesh
   take_stock
   what_next
 }
@@ -88,34 +101,46 @@ ask_for_own_cluster() {
   [[ $answer == [yY]* ]] || fail "nothing was done; without SAILHAND_KUBECONFIG the demo makes a cluster of its own"
 }
 
-start_servers() {
-  chapter "A bus and a cluster"
-  if [[ -n $own_cluster ]]; then
-    say "A real nats-server keeps the commands; the cluster is yours."
-    made_in_own_cluster=yes
-  else
-    say "A real nats-server keeps the commands. A real control plane takes the changes; only nodes and pods are simulated."
-    "$control_plane" up "$state/control-plane" --guard $$ --pod-ready-ms 1500 | sed '/^control plane ready/,$d'
-    export KUBECONFIG=$state/control-plane/admin.kubeconfig
-  fi
+start_bus() {
+  chapter "A bus"
+  need sailhand
+  need nats-server
+  say "A real nats-server keeps the commands. One command creates the streams. It loses no message, so it can run as often as you like."
   launch nats-server nats-server --addr 127.0.0.1 --port -1 --ports_file_dir "$state" --jetstream --store_dir "$state/bus"
   eventually 15 nats_answers || fail "nats-server does not start"
-  export SAILHAND__NATS__URL=$nats_url SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG
-  say "  nats-server ready at $nats_url"
+  export SAILHAND__NATS__URL=$nats_url
   show "export SAILHAND__NATS__URL=$nats_url"
-  show "export SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG"
-  say "" "One command creates the streams. It loses no message, so it can run as often as you like."
   run sailhand topology apply --config deploy/demo/worker.toml
   # The demo's witness: it writes down every event and every result that reaches the bus.
   launch witness sailhand watch --since 1h --output jsonl
 }
 
 start_dashboard() {
-  chapter "The dashboard"
+  chapter "A dashboard"
   show "sailhand dashboard --allow-actions &"
   launch dashboard sailhand dashboard --allow-actions --listen 127.0.0.1:0 --log-format text
   eventually 15 dashboard_answers || fail "the dashboard does not start"
-  proven "Open ${strong}$dashboard${plain} to see each of the next steps as it happens."
+  proven "Open ${strong}$dashboard${plain}: it shows each of the next steps as it happens. The source of a run names its chapter."
+}
+
+start_cluster() {
+  chapter "A cluster"
+  if [[ -n $own_cluster ]]; then
+    say "The cluster is yours."
+    made_in_own_cluster=yes
+  else
+    say "A real control plane takes the changes; only nodes and pods are simulated."
+    need kwok
+    need etcd
+    need kube-apiserver
+    need kube-controller-manager
+    need kube-scheduler
+    need kubectl
+    "$control_plane" up "$state/control-plane" --guard $$ --pod-ready-ms 1500 | sed '/^control plane ready/,$d'
+    export KUBECONFIG=$state/control-plane/admin.kubeconfig
+  fi
+  export SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG
+  show "export SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG"
 }
 
 dashboard_answers() {
@@ -161,10 +186,10 @@ install_istio() {
   say "Its charts come from $charts." \
     "The nodes are simulated and no istiod runs, so the demo writes the certificate that istiod would."
   stand_in_for_istiod >"$state/istiod.log" 2>&1 </dev/null &
-  run sailhand submit mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
+  run send mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
   ended_once mesh.install 1
   run kubectl --namespace istio-system get deployments
-  run sailhand submit mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
+  run send mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
   ended_once mesh.install 2
   [[ $last == *'"changed":false,'* ]] || fail "the second installation says that it changed something"
   proven "The second installation wrote nothing."
@@ -179,7 +204,7 @@ route_reviews() {
   meshed || return 0
   chapter "A share of the traffic"
   say "One request of five goes to the next version of reviews: subsets first, then the routes to them."
-  run sailhand submit traffic.apply --target demo -p scenario=reviews-80-20 -p namespace=sailhand-demo-bookinfo --wait
+  run send traffic.apply --target demo -p scenario=reviews-80-20 -p namespace=sailhand-demo-bookinfo --wait
   run kubectl --namespace sailhand-demo-bookinfo get destinationrules,virtualservices
   ended_once traffic.apply 1
 }
@@ -187,14 +212,14 @@ route_reviews() {
 deploy_bookinfo() {
   chapter "A command"
   say "The command goes to the bus as a CloudEvent; a worker applies Istio's sample and reports each step until the pods are ready."
-  run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
+  run send sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
   ended_once sample.deploy 1
 }
 
 apply_regatta() {
   chapter "A manifest of your own"
   say "Several documents in the wrong order, among them a CRD and an object of it; the worker finds the order that works."
-  run sailhand submit config.apply --target demo -p name=regatta -p manifest=@deploy/demo/regatta.yaml -p wait=30s --wait
+  run send config.apply --target demo -p name=regatta -p manifest=@deploy/demo/regatta.yaml -p wait=30s --wait
   run kubectl --namespace sailhand-demo get boats
   ended_once config.apply 1
 }
@@ -207,7 +232,7 @@ kill_a_worker() {
   fi
   show "sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique"
   local key victim heir pid since
-  key=$(sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique)
+  key=$(sailhand submit sample.deploy --source "$chapter_source" --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique)
   say "$key"
   eventually 60 published "$key" '"phase":"wait"' || fail "the deployment does not get as far as waiting for its pods"
   run sailhand get "$key"
@@ -243,7 +268,7 @@ deploy_bookinfo_again() {
   say "A command describes the desired state. The cluster has it already, so the worker compares and writes nothing."
   local before
   before=$(bookinfo_versions)
-  run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
+  run send sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
   ended_once sample.deploy 3
   [[ $last == *'"changed":false,'* ]] || fail "the second run says that it changed something"
   [[ $(bookinfo_versions) == "$before" ]] || fail "the second run wrote to the cluster"
@@ -255,13 +280,12 @@ bookinfo_versions() {
     -o 'jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {end}'
 }
 
-find_a_mistake() {
-  chapter "A mistake is found before it is applied"
-  say "The route sends a fifth of the requests to a subset that no DestinationRule defines."
-  run sailhand submit config.analyze --target demo -p live=false -p manifest=@deploy/demo/mistake.yaml --wait
-  ended_once config.analyze 1
-  [[ $last == *IST0101* || $last == *'"severity":"error"'* ]] || fail "the analysis finds no mistake"
-  proven "The findings are on $dashboard/findings."
+look_at_the_mesh() {
+  chapter "The state of the mesh"
+  say "The newest status of each target is on the page Targets: version, revision, owner and drift."
+  run send mesh.status --target demo --wait
+  ended_once mesh.status 1
+  proven "It is on $dashboard/targets."
 }
 
 take_stock() {
@@ -297,11 +321,11 @@ results_are() {
 what_next() {
   printf '\n%sWhat to try next%s\n' "$strong" "$plain"
   if ! [[ -t 0 && -t 1 ]]; then
-    say "All that happened was on ${strong}$dashboard${plain}." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
+    say "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test." \
+      "All that happened is on ${strong}$dashboard${plain}"
     return
   fi
-  say "Bus, cluster, dashboard and a worker are still up. All that happened is on ${strong}$dashboard${plain}," \
-    "where you can also send commands. In another terminal:" "" \
+  say "Bus, cluster, dashboard and a worker are still up. In another terminal:" "" \
     "  export PATH=$programs:$cache/bin:\$PATH" \
     "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
     "  sailhand watch --since 10m                                   # all that happened, and what comes" \
@@ -310,7 +334,8 @@ what_next() {
     "  sailhand submit config.delete -t demo -p name=regatta --wait # the boat, its CRD and all else of it" \
     "  sailhand submit sample.remove -t demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait" \
     "  kubectl get pods --all-namespaces" "" \
-    "Files: deploy/demo/worker.toml, deploy/demo/regatta.yaml. Every test: just test" ""
+    "Files: deploy/demo/worker.toml, deploy/demo/regatta.yaml. Every test: just test" "" \
+    "All that happened is on ${strong}$dashboard${plain}, where you can also send commands."
   read -r -p "${strong}Press Enter to clean up.${plain} " || true
 }
 
@@ -326,7 +351,8 @@ clean_up() {
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
   # shellcheck disable=SC2046  # each is a word of its own
   kill $(jobs -p) 2>/dev/null
-  stop worker-a worker-b witness dashboard
+  stop_builds
+  stop worker-files worker-a worker-b witness dashboard
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
     say "Removing what was made in your cluster:"

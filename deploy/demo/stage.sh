@@ -7,9 +7,11 @@ else
   strong="" quiet="" good="" bad="" plain=""
 fi
 
-chapters=0
+chapters=0 chapter_source=""
 chapter() {
   chapters=$((chapters + 1))
+  # CloudEvents source of its commands, which the dashboard shows: a URI reference.
+  chapter_source=$(tr 'A-Z ' 'a-z-' <<<"/demo/$chapters-$1")
   printf '\n%s%d. %s%s\n' "$strong" "$chapters" "$1" "$plain"
 }
 
@@ -35,8 +37,12 @@ show() {
 # It runs in the background because the shell answers a signal at once while it waits, but not while it runs something.
 run() {
   local more=()
+  if [[ $1 == send ]]; then
+    set -- sailhand submit "${@:2}"
+    more=(--source "$chapter_source")
+  fi
   show "$@"
-  [[ $1 != sailhand || " submit watch get dlq " != *" $2 "* ]] || more=(--output text)
+  [[ $1 != sailhand || " submit watch get dlq " != *" $2 "* ]] || more+=(--output text)
   "$@" ${more[@]+"${more[@]}"} &
   wait $!
 }

@@ -23,7 +23,11 @@ same_bytes() {
 
 unpacked() {
   mkdir "$state/unpacked" && tar -xzf "$state"/one/sailhand-v*-linux-amd64.tar.gz -C "$state/unpacked" &&
-    "$state/unpacked/kubectl-sailhand" help >/dev/null && [[ -s $state/unpacked/completions/sailhand.bash ]]
+    "$state/unpacked/kubectl-sailhand" help >/dev/null && [[ -s $state/unpacked/completions/sailhand.bash ]] || return 1
+  local command
+  for command in $("$programs/sailhand" help | sed -n 's/^  \([a-z-]*\)  .*/\1/p' | grep -vx help); do
+    grep -q '^\.SH SYNOPSIS' "$state/unpacked/man/sailhand-$command.1" || { echo "$command has no manual page"; return 1; }
+  done
 }
 
 listed() {
@@ -55,7 +59,7 @@ refuses_version() {
 
 check "archives, SBOM, chart and manifests" made one
 check "equal bytes the second time" same_bytes
-check "programs and completions of the archive" unpacked
+check "programs, completions and manual pages of the archive" unpacked
 check "checksums of all files" listed
 check "manifests name the archive" filled
 check "SBOM has the crates of the programs" sbom

@@ -26,6 +26,7 @@ class Sailhand < Formula
     bash_completion.install "completions/sailhand.bash" => "sailhand"
     zsh_completion.install "completions/sailhand.zsh" => "_sailhand"
     fish_completion.install "completions/sailhand.fish"
+    man1.install Dir["man/*.1"]
   end
 
   test do

@@ -5,8 +5,8 @@
 #   release.sh pack PLATFORM FOLDER    packs the programs of FOLDER, such as `pack linux-amd64 target/release`
 #   release.sh finish                  SBOM, chart, manifests of krew and Homebrew, and checksums of everything in `dist`
 #
-# SAILHAND_RELEASE_URL is the address of the releases: <URL>/v<VERSION>/<FILE>. DIST names another folder. SAILHAND_SNAPSHOT=1 permits a version that the changelog does not have yet. Completions come
-# from the program of this machine: SAILHAND_BIN, else that of FOLDER.
+# SAILHAND_RELEASE_URL is the address of the releases: <URL>/v<VERSION>/<FILE>. DIST names another folder. SAILHAND_SNAPSHOT=1 permits a version that the changelog does not have yet. Completions
+# and manual pages come from the program of this machine: SAILHAND_BIN, else that of FOLDER.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -45,6 +45,7 @@ pack() {
   stage=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-release-XXXXXX")
   trap 'rm -rf "$stage"' RETURN
   mkdir -p "$dist" "$stage/sailhand/completions" "$stage/sailhand-analyze"
+  "${SAILHAND_BIN:-$folder/sailhand}" man "$stage/sailhand/man"
   install -m 755 "$folder/sailhand" "$stage/sailhand/sailhand"
   ln -s sailhand "$stage/sailhand/kubectl-sailhand" # `kubectl sailhand`
   for shell in bash zsh fish; do

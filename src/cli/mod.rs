@@ -23,6 +23,7 @@ mod installations;
 mod list;
 mod local;
 mod lsp;
+mod man;
 mod manifest;
 mod output;
 mod params;
@@ -171,6 +172,9 @@ enum Command {
     /// Make the schemas of custom resources that the analysis carries (`just crd-schemas`)
     #[command(hide = true)]
     CrdSchemas(crd_schemas::Options),
+    /// Write the manual pages of all commands
+    #[command(hide = true)]
+    Man(man::Options),
     /// Print a completion script for a shell
     Completions(completions::Options),
 }
@@ -320,6 +324,7 @@ impl Cli {
             Command::Version(options) => version::run(&global, &options).await,
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),
+            Command::Man(options) => man::run(&options),
             Command::Completions(options) => completions::run(&options),
         }
     }

@@ -47,8 +47,8 @@ impl Client {
     pub async fn changes(&self, since: OffsetDateTime) -> Result<Changes, Error> {
         let subjects = self.bus().subjects();
         let from = DeliverPolicy::ByStartTime { start_time: since };
-        let events = self.follow(subjects.event_stream(), subjects.events(), from).await?;
-        let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
+        let events = self.read_and_follow(subjects.event_stream(), subjects.events(), from).await?;
+        let results = self.read_and_follow(subjects.result_stream(), subjects.results(), from).await?;
         let stored = events.pending + results.pending;
         let change = |is_result| {
             move |message: Result<FollowedMessage, Error>| {

@@ -11,6 +11,7 @@ mod list;
 mod queue;
 mod resolve;
 mod state;
+mod stored;
 mod submit;
 mod target;
 mod watch;

@@ -278,7 +278,7 @@ fn by_time(
     .boxed()
 }
 
-fn read(message: &async_nats::jetstream::Message) -> Option<FollowedMessage> {
+pub(super) fn read(message: &async_nats::jetstream::Message) -> Option<FollowedMessage> {
     let info = message.info().ok()?;
     let (sequence, published, pending) = (info.stream_sequence, info.published, info.pending);
     let observation = observe(&message.subject, message.headers.as_ref(), &message.payload);

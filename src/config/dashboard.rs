@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Stands for the id of a trace in `dashboard.trace_url`.
+pub const TRACE_ID: &str = "{trace_id}";
+
 /// `[dashboard]`: the web pages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +32,8 @@ pub struct Dashboard {
     pub max_runs: usize,
     /// Number of HTTP connections, 1 to 10,000.
     pub max_connections: usize,
+    /// Address of a trace in a tracing system. `{trace_id}` is replaced by the trace's 32 hex digits.
+    pub trace_url: Option<String>,
 }
 
 impl Default for Dashboard {
@@ -43,6 +48,7 @@ impl Default for Dashboard {
             operators: Vec::new(),
             max_runs: 60_000,
             max_connections: 256,
+            trace_url: None,
         }
     }
 }

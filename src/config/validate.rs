@@ -218,6 +218,10 @@ fn dashboard(dashboard: &Dashboard) -> Result<(), Wrong> {
     check(users, "dashboard.operators", "needs identity_header or oidc")?;
     check((1..=200_000).contains(&dashboard.max_runs), "dashboard.max_runs", "must be 1 to 200,000")?;
     check((1..=10_000).contains(&dashboard.max_connections), "dashboard.max_connections", "must be 1 to 10,000")?;
+    let is_link =
+        |url: &String| (url.starts_with("https://") || url.starts_with("http://")) && url.contains(super::TRACE_ID);
+    let reason = "must be an http:// or https:// URL with {trace_id}";
+    check(dashboard.trace_url.as_ref().is_none_or(is_link), "dashboard.trace_url", reason)?;
     oidc.map_or(Ok(()), |oidc| super::dashboard::validate_oidc(oidc, "dashboard.oidc"))
 }
 
@@ -257,6 +261,9 @@ mod tests {
         assert_eq!(wrong(|c| c.nats.tls_key = file()), "nats.tls_key");
         assert_eq!(wrong(|c| c.nats.inbox_prefix = "a.*".to_owned()), "nats.inbox_prefix");
         assert_eq!(wrong(|c| c.bus.prefix = "a.b".to_owned()), "bus.prefix");
+        for url in ["javascript:{trace_id}", "https://traces.example.com"] {
+            assert_eq!(wrong(|c| c.dashboard.trace_url = Some(url.to_owned())), "dashboard.trace_url");
+        }
         assert_eq!(wrong(|c| c.bus.replicas = 2), "bus.replicas");
         for name in ["", "a.b", "A", "*"] {
             assert_eq!(wrong(|c| c.bus.parameter_stores = vec![name.to_owned()]), "bus.parameter_stores");

@@ -9,14 +9,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::access::Viewer;
-use super::index::{Query as Selection, Run, RunId};
+use super::index::{Position, Query as Selection, Run, RunId};
 use super::refusal::Refusal;
-use super::{Shared, page, report};
+use super::{Shared, page, report, runs};
 use crate::conformance::model::{RunReport, SpecResult, Status};
 use crate::conformance::report::{diff, html as cases};
 
-const VERB: &str = "conformance.run";
-/// Maximum number of runs that are read. Each report has at most one megabyte.
+/// The verb whose reports the page shows.
+pub(super) const VERB: &str = "conformance.run";
+/// Runs of a page. Each report has at most one megabyte.
 const RUNS: usize = 60;
 /// Runs of a suite on a target that the matrix shows.
 const HISTORY: usize = 10;
@@ -30,13 +31,26 @@ struct Summary {
     specs: Vec<SpecResult>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ListQuery {
+    /// Only runs before this position, `<start>-<key>`.
+    before: String,
+}
+
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
     Extension(viewer): Extension<Viewer>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Markup, Refusal> {
     let _permit = shared.reads.acquire().await.ok();
+    let before = runs::position(&query.before);
     let mut suites: BTreeMap<String, Vec<Summary>> = BTreeMap::new();
-    for run in ended(&shared, "") {
+    let mut found = ended(&shared, "", before.as_ref(), RUNS + 1);
+    let has_more = found.len() > RUNS;
+    found.truncate(RUNS);
+    let older = found.last().filter(|_| has_more).map(|run| format!("/conformance?before={}-{}", run.started, run.key));
+    for run in found {
         let Some(report) = report::read::<RunReport>(&shared, run.key).await? else { continue };
         let info = report.run;
         let summary = Summary {
@@ -53,14 +67,18 @@ pub(super) async fn page(
         @if suites.is_empty() {
             p.empty { "No conformance run has ended. Send " code { "sailhand submit conformance.run --target <target> -p suite=smi" } "." }
         }
+        nav.pages aria-label="Pages of the list" {
+            @if before.is_some() { a href="/conformance" { "Newest" } }
+            @if let Some(older) = older { a rel="next" href=(older) { "Older runs" } }
+        }
     };
     Ok(page::frame(&shared, &viewer, "/conformance", "Conformance", &content))
 }
 
-/// Ended runs, the newest first, at most [`RUNS`].
-fn ended(shared: &Shared, target: &str) -> Vec<Run> {
+/// The newest ended runs before a position, the newest first.
+fn ended(shared: &Shared, target: &str, before: Option<&Position>, most: usize) -> Vec<Run> {
     let query = Selection { verb: VERB.to_owned(), target: target.to_owned(), ..Selection::default() };
-    shared.index().page(&query, None).filter(|run| run.state.has_ended()).take(RUNS).cloned().collect()
+    shared.index().page(&query, before).filter(|run| run.state.has_ended()).take(most).cloned().collect()
 }
 
 /// Runs of one suite, the newest first.
@@ -159,9 +177,8 @@ pub(super) async fn run(
 
 /// The run of the same suite and target before this one.
 async fn previous(shared: &Shared, key: RunId, report: &RunReport) -> Result<Option<(RunId, RunReport)>, Refusal> {
-    let runs = ended(shared, &report.run.cluster.id);
-    let older = runs.iter().skip_while(|run| run.key != key).skip(1);
-    for run in older.take(HISTORY) {
+    let Some(position) = shared.index().get(key).map(|run| (run.started, run.key)) else { return Ok(None) };
+    for run in ended(shared, &report.run.cluster.id, Some(&position), HISTORY) {
         let found = report::read::<RunReport>(shared, run.key).await?;
         if let Some(found) = found.filter(|it| it.run.suite.name == report.run.suite.name) {
             return Ok(Some((run.key, found)));

@@ -1,16 +1,18 @@
-//! Current findings: the newest result of `config.analyze` of each target, and each running `config.watch-analyze`.
+//! Current findings: the newest result of `config.analyze` of each target, and each running `config.watch-analyze` with
+//! what it has found and resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Query as Parameters, State};
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::access::Viewer;
 use super::index::{Query, Run, RunState};
 use super::refusal::Refusal;
 use super::{Shared, page};
-use crate::client::{History, Observed};
+use crate::client::{History, Observation, Observed};
 use crate::event::{EventKind, Outcome};
 use crate::prose::plural;
 use crate::task_event::{CodeReport, FindingReport};
@@ -22,19 +24,67 @@ const ROWS: usize = 500;
 /// Events of a watch that are read, and about how many bytes.
 const EVENTS: usize = 2_000;
 const BYTES: usize = 8 << 20;
+/// The newest changes of a watch that are shown.
+const CHANGES: usize = 50;
+
+/// Selects findings. Empty texts select all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FindingQuery {
+    /// Namespace of the object.
+    namespace: String,
+    /// `error`, `warning` or `info`.
+    severity: String,
+    /// Start of the code, such as `IST01`.
+    code: String,
+}
+
+impl FindingQuery {
+    fn selects(&self, finding: &FindingReport) -> bool {
+        let (namespace, severity, code) = (self.namespace.trim(), self.severity.trim(), self.code.trim());
+        let of = finding.resource.split_once(' ').and_then(|(_, name)| name.split_once('/')).map(|(of, _)| of);
+        (namespace.is_empty() || of == Some(namespace))
+            && (severity.is_empty() || finding.severity == severity)
+            && finding.code.starts_with(code)
+    }
+
+    fn form(&self) -> Markup {
+        html! {
+            form.filters method="get" action="/findings" role="search" {
+                label { "Namespace " input type="text" name="namespace" value=(self.namespace); }
+                label { "Severity "
+                    select name="severity" {
+                        option value="" { "all" }
+                        @for severity in ["error", "warning", "info"] {
+                            option value=(severity) selected[self.severity == severity] { (severity) }
+                        }
+                    }
+                }
+                label { "Code " input type="text" name="code" value=(self.code); }
+                button type="submit" { "Filter" }
+                a href="/findings" { "Clear" }
+            }
+        }
+    }
+}
 
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
     Extension(viewer): Extension<Viewer>,
+    Parameters(query): Parameters<FindingQuery>,
 ) -> Result<Markup, Refusal> {
     let _permit = shared.reads.acquire().await.ok();
     let mut parts = Vec::new();
     for run in sources(&shared) {
         let Some(key) = run.key.command_key() else { continue };
         let history = shared.client.history(&key, EVENTS, BYTES).await?;
-        parts.push((current(&history), run));
+        let mut current = current(&history);
+        current.findings.retain(|finding| query.selects(finding));
+        current.changes.retain(|change| query.selects(&change.finding));
+        parts.push((current, run));
     }
     let content = html! {
+        @if !parts.is_empty() { (query.form()) }
         @for (current, run) in &parts { (one(current, run)) }
         @if parts.is_empty() { p.empty { "No analysis yet. Send " code { "sailhand submit config.analyze --target <target>" } "." } }
     };
@@ -59,22 +109,32 @@ fn sources(shared: &Shared) -> Vec<Run> {
 struct Current {
     findings: Vec<FindingReport>,
     codes: BTreeMap<String, CodeReport>,
+    /// What a watch has found and resolved, the oldest first.
+    changes: Vec<Change>,
+}
+
+struct Change {
+    time: String,
+    is_resolved: bool,
+    finding: FindingReport,
 }
 
 /// What applies after all events, as docs/contract.md describes.
 fn current(history: &History) -> Current {
     let mut findings = BTreeMap::new();
-    let mut codes = BTreeMap::new();
+    let (mut codes, mut changes) = (BTreeMap::new(), Vec::new());
     for observation in &history.observations {
         match &observation.observed {
             Observed::Event(EventKind::Found(found)) => {
                 if found.first {
                     findings.clear();
                 }
+                changes.extend(found.findings.iter().map(|finding| change(observation, false, finding)));
                 codes.extend(found.codes.clone());
                 findings.extend(found.findings.iter().map(|it| (it.fingerprint.clone(), it.clone())));
             }
             Observed::Event(EventKind::Resolved(resolved)) => {
+                changes.extend(resolved.findings.iter().map(|finding| change(observation, true, finding)));
                 for finding in &resolved.findings {
                     findings.remove(&finding.fingerprint);
                 }
@@ -91,7 +151,11 @@ fn current(history: &History) -> Current {
     }
     let mut findings: Vec<_> = findings.into_values().collect();
     findings.sort_by(|a, b| (rank(a), &a.code, &a.resource).cmp(&(rank(b), &b.code, &b.resource)));
-    Current { findings, codes }
+    Current { findings, codes, changes }
+}
+
+fn change(observation: &Observation, is_resolved: bool, finding: &FindingReport) -> Change {
+    Change { time: observation.attribute("time").to_owned(), is_resolved, finding: finding.clone() }
 }
 
 fn rank(finding: &FindingReport) -> u8 {
@@ -103,7 +167,7 @@ fn rank(finding: &FindingReport) -> u8 {
 }
 
 fn one(current: &Current, run: &Run) -> Markup {
-    let Current { findings, codes } = current;
+    let Current { findings, codes, changes } = current;
     let count = |severity: &str| findings.iter().filter(|it| it.severity == severity).count();
     html! {
         section {
@@ -120,7 +184,27 @@ fn one(current: &Current, run: &Run) -> Markup {
                     } } }
                 }
             }
+            @if !changes.is_empty() { (history(changes, codes)) }
             @if findings.len() > ROWS { p.notice { (findings.len() - ROWS) " more: sailhand get " (run.key) } }
+        }
+    }
+}
+
+/// The newest changes of a watch, the newest first.
+fn history(changes: &[Change], codes: &BTreeMap<String, CodeReport>) -> Markup {
+    html! {
+        details {
+            summary { "History: " (plural(changes.len(), "change")) }
+            table.rows {
+                thead { tr { th { "Time" } th { "Change" } th { "Code" } th { "Resource" } } }
+                tbody { @for Change { time, is_resolved, finding } in changes.iter().rev().take(CHANGES) { tr {
+                    td data-label="Time" { (page::time(time)) }
+                    td data-label="Change" { (page::badge(if *is_resolved { "resolved" } else { &finding.severity })) @if !is_resolved { " found" } }
+                    td data-label="Code" { (code(&finding.code, codes)) }
+                    td data-label="Resource" { (finding.resource) }
+                } } }
+            }
+            @if changes.len() > CHANGES { p.quiet { (changes.len() - CHANGES) " older changes are not shown." } }
         }
     }
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::client::{Change, CommandState, Observation, Observed};
-use crate::event::{CommandKey, EventKind};
+use crate::event::{CommandKey, EventKind, Outcome};
 
 pub use crate::client::CommandState as RunState;
 
@@ -251,7 +251,12 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
                 run.verb = short(verb);
             }
             run.attempts = result.attempts;
-            run.message = result.error.as_ref().map(|error| short(&error.message)).unwrap_or_default();
+            let done = if result.changed { "changed the cluster" } else { "nothing changed" };
+            run.message = short(match &result.error {
+                Some(error) => &error.message,
+                None if result.outcome == Outcome::Succeeded => done,
+                None => "",
+            });
         }
         Observed::Event(EventKind::Started(started)) => {
             run.verb = short(&started.verb);
@@ -285,7 +290,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::event::{Outcome, ResultData, Started};
+    use crate::event::{ResultData, Started};
 
     fn change(sequence: u64, id: usize, observed: Observed) -> Change {
         let is_result = matches!(observed, Observed::Result(_));
@@ -317,6 +322,7 @@ mod tests {
         assert!(!index.apply(&change(1, 1, started(1))));
         let run = index.get(RunId::of(&CommandKey::new("/tests", "1"))).unwrap();
         assert_eq!((run.state, &*run.verb), (RunState::Ended(Outcome::Succeeded), "ping"));
+        assert_eq!(&*run.message, "nothing changed");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod feed;
 mod findings;
 mod index;
 mod live;
+mod mesh;
 mod page;
 mod refusal;
 mod report;
@@ -108,6 +109,8 @@ struct Shared {
     access: Access,
     reads: Semaphore,
     catalog: Catalog,
+    /// `dashboard.trace_url`.
+    trace_url: Option<String>,
     stop: CancellationToken,
 }
 
@@ -154,6 +157,7 @@ pub async fn start(
         access: Access::new(dashboard, verifier),
         reads: Semaphore::new(READS),
         catalog,
+        trace_url: dashboard.trace_url.clone(),
         stop: stop.clone(),
     });
     tokio::spawn(feed::follow(shared.clone(), since));

@@ -2,6 +2,7 @@
 
 use axum::extract::{Extension, Path, State};
 use maud::{DOCTYPE, Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -78,9 +79,9 @@ pub(super) fn badge(state: &str) -> Markup {
     let sign = match state {
         "running" => "▶",
         "retrying" => "↻",
-        "succeeded" | "created" | "passed" | "pass" | "full" | "connected" | "correct" => "✔",
+        "succeeded" | "created" | "passed" | "pass" | "full" | "connected" | "correct" | "ready" | "resolved" => "✔",
         "failed" | "rejected" | "expired" | "error" | "fail" | "unreachable" | "refused" => "✖",
-        "warning" | "partial" => "▲",
+        "warning" | "partial" | "not ready" => "▲",
         "queued" => "◌",
         _ => "•",
     };
@@ -131,6 +132,32 @@ pub(super) fn button(viewer: &Viewer, action: &str, label: &str, question: Optio
                 input type="hidden" name="token" value=(viewer.form_token);
                 button type="submit" { (label) }
             }
+        }
+    }
+}
+
+/// Position in a list by name.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct After {
+    /// Only entries with a later name.
+    pub(super) after: String,
+}
+
+/// Leaves the first `most` entries after a name in a sorted list. Returns the last of them if there are more.
+pub(super) fn after<T>(entries: &mut Vec<T>, after: &str, most: usize, name: impl Fn(&T) -> &str) -> Option<String> {
+    entries.retain(|entry| name(entry) > after);
+    let has_more = entries.len() > most;
+    entries.truncate(most);
+    entries.last().filter(|_| has_more).map(|last| name(last).to_owned())
+}
+
+/// Links to the first and to the next page of a list by name.
+pub(super) fn more(path: &str, after: &str, last: Option<&str>) -> Markup {
+    html! {
+        nav.pages aria-label="Pages of the list" {
+            @if !after.is_empty() { a href=(path) { "First" } }
+            @if let Some(last) = last { a rel="next" href={ (path) "?after=" (utf8_percent_encode(last, NON_ALPHANUMERIC)) } { "More" } }
         }
     }
 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::access::{Viewer, check_form};
 use super::page::{self, Token};
 use super::refusal::Refusal;
-use super::{Shared, report};
+use super::{Shared, conformance, report};
 use crate::client::{History, Observation, Observed};
+use crate::config::TRACE_ID;
 use crate::event::{CommandKey, EventKind, ResultData};
 use crate::prose::plural;
 
@@ -48,7 +49,7 @@ pub(super) async fn page(
         return Ok(page::frame(&shared, &viewer, "/runs", "Command sent", &content));
     };
     let title = format!("{} on {}", verb(&history), first.target);
-    let body = render(&viewer, &key, &history);
+    let body = render(&shared, &viewer, &key, &history);
     let content = if result(&history).is_some() {
         html! { div #run { (body) } }
     } else {
@@ -85,7 +86,7 @@ pub(super) async fn fragment(
     if history.observations.is_empty() {
         return Err(Refusal::Missing(format!("event or result of run {key}")));
     }
-    Ok(render(&viewer, &key, &history))
+    Ok(render(&shared, &viewer, &key, &history))
 }
 
 /// Requests the cancellation.
@@ -127,7 +128,7 @@ fn verb(history: &History) -> String {
     found.unwrap_or_else(|| "command".to_owned())
 }
 
-fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
+fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
     let Some(newest) = history.observations.last() else { return Markup::default() };
     let result = result(history);
     let state = match (&newest.observed, result) {
@@ -144,7 +145,7 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
             dt { "Command" } dd { code { (newest.attribute("commandid")) } " from " code { (newest.attribute("commandsource")) } }
             dt { "Correlation" } dd { code { (newest.attribute("correlationid")) } }
             dt { "Attempts" } dd { (attempts) }
-            @if let Some(trace) = newest.attribute("traceparent").split('-').nth(1) { dt { "Trace" } dd { code { (trace) } } }
+            @if let Some(trace) = newest.attribute("traceparent").split('-').nth(1) { dt { "Trace" } dd { (trace_link(shared.trace_url.as_deref(), trace)) } }
             @if let Some(result) = result {
                 dt { "Changed" } dd { (if result.changed { "yes" } else { "no" }) }
                 dt { "Worker" } dd { (result.worker) }
@@ -157,7 +158,11 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
         @if let Some(result) = result {
             @let verb = history.observations.iter().find_map(Observation::result_verb).unwrap_or_default();
             @if let Some(error) = &result.error { h2 { "Error" } (page::problem(error)) }
-            @if let Some(value) = &result.report { h2 { "Report" } (report::render(verb, value)) }
+            @if let Some(value) = &result.report {
+                h2 { "Report" }
+                @if verb == conformance::VERB { p { a href={ "/conformance/" (key) } { "Cases with their evidence" } } }
+                (report::render(verb, value))
+            }
         }
         h2 { "Timeline" }
         @if history.omitted > 0 { p.notice { (history.omitted) " older events are not shown." } }
@@ -173,6 +178,15 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
         h2 { "CloudEvents" }
         @for it in history.observations.iter().rev().take(RAW) { (raw(it)) }
         p { "As a command: " code { "sailhand watch " (key) } }
+    }
+}
+
+/// The id of a trace, with a link if the configuration names a tracing system. A producer chooses the id.
+fn trace_link(url: Option<&str>, trace: &str) -> Markup {
+    let is_id = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit());
+    html! {
+        @if let Some(url) = url.filter(|_| is_id) { a href=(url.replace(TRACE_ID, trace)) rel="noreferrer" { code { (trace) } } }
+        @else { code { (trace) } }
     }
 }
 
@@ -229,6 +243,22 @@ fn raw(observation: &Observation) -> Markup {
         details {
             summary { (kind(observation)) " " span.quiet { (page::time(observation.attribute("time"))) } }
             pre { (json[..end]) @if end < json.len() { "\n… " (json.len() - end) " bytes more: sailhand get " (observation.key) " -o json" } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_link;
+
+    #[test]
+    fn trace_is_linked_only_by_a_valid_id() {
+        let (url, id) = ("https://traces.example.com/trace/{trace_id}?orgId=1", "4bf92f3577b34da6a3ce929d0e0e4736");
+        let link = trace_link(Some(url), id).into_string();
+        assert!(link.contains(&format!("href=\"https://traces.example.com/trace/{id}?orgId=1\"")), "{link}");
+        for (url, id) in [(None, id), (Some(url), "../../admin"), (Some(url), "\" onclick=\"x")] {
+            let text = trace_link(url, id).into_string();
+            assert!(!text.contains("href") && !text.contains("onclick=\""), "{text}");
         }
     }
 }

@@ -38,11 +38,6 @@ impl ListQuery {
         }
     }
 
-    fn position(&self) -> Option<Position> {
-        let (start, key) = self.before.rsplit_once('-')?;
-        Some((start.parse().ok()?, key.parse().ok()?))
-    }
-
     /// The filters as a query string.
     fn encoded(&self) -> String {
         let pairs = [("state", &self.state), ("target", &self.target), ("verb", &self.verb), ("q", &self.q)];
@@ -54,6 +49,12 @@ impl ListQuery {
     }
 }
 
+/// A position of an address, `<start>-<key>`.
+pub(super) fn position(text: &str) -> Option<Position> {
+    let (start, key) = text.rsplit_once('-')?;
+    Some((start.parse().ok()?, key.parse().ok()?))
+}
+
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(viewer): Extension<Viewer>,
@@ -62,7 +63,7 @@ pub(super) async fn list(
     let content = {
         let index = shared.index();
         let selection = query.selection();
-        let before = query.position();
+        let before = position(&query.before);
         let mut found: Vec<&Run> = index.page(&selection, before.as_ref()).take(ROWS + 1).collect();
         let has_more = found.len() > ROWS;
         found.truncate(ROWS);
@@ -143,6 +144,17 @@ pub(super) fn row(run: &Run) -> Markup {
     }
 }
 
+/// Milliseconds as seconds, minutes or hours.
+fn duration(milliseconds: i64) -> String {
+    let seconds = milliseconds / 1_000;
+    match seconds {
+        0..10 => format!("{seconds}.{} s", milliseconds % 1_000 / 100),
+        10..600 => format!("{seconds} s"),
+        600..36_000 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
 /// A bar with numbers while the total is known, and the last message.
 pub(super) fn progress(run: &Run) -> Markup {
     let (done, total) = run.progress;
@@ -151,5 +163,17 @@ pub(super) fn progress(run: &Run) -> Markup {
             progress value=(done) max=(total) aria-label="Progress" {} " " (done) "/" (total) " "
         }
         span.message { (run.message) }
+        @if run.state.has_ended() && run.changed > run.started { " " span.quiet { "in " (duration(run.changed - run.started)) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_have_two_digits_or_more() {
+        let shown = [90, 9_960, 10_000, 599_999, 600_000, 36_000_000].map(duration);
+        assert_eq!(shown, ["0.0 s", "9.9 s", "10 s", "599 s", "10 min", "10 h"]);
     }
 }

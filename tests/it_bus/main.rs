@@ -9,6 +9,7 @@ mod limits;
 mod migration;
 mod permissions;
 mod quotas;
+mod stored;
 #[path = "../support/mod.rs"]
 mod support;
 mod topology;

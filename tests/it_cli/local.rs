@@ -32,7 +32,7 @@ fn run_executes_a_command_without_nats() {
     assert_eq!(result["data"]["report"]["echo"], "hello");
 }
 
-/// Before: "look up on ISTIO_CMD failed", with the remedy for a full stream.
+/// Before: "look up on `ISTIO_CMD` failed", with the remedy for a full stream.
 #[tokio::test]
 async fn server_without_jetstream_is_named() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();

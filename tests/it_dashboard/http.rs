@@ -45,7 +45,11 @@ impl DashboardEnv {
 
     /// Sends a command that no worker executes, and takes it from the queue.
     pub async fn command(&self, verb: &str, params: Value) -> Origin {
-        self.client.submit(&"dev".parse().unwrap(), draft(verb, params)).await.unwrap();
+        self.command_on("dev", verb, params).await
+    }
+
+    pub async fn command_on(&self, target: &str, verb: &str, params: Value) -> Origin {
+        self.client.submit(&target.parse().unwrap(), draft(verb, params)).await.unwrap();
         self.take().await.origin
     }
 

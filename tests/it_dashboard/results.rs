@@ -1,8 +1,11 @@
 //! Pages about the results of certain verbs: connections and conformance.
 
+use sailhand::event::EventKind;
+use sailhand::task_event::{FindingReport, Found, Resolved};
 use serde_json::{Value, json};
 
-use crate::http::{DashboardEnv, key};
+use crate::http::{DashboardEnv, PATIENCE, key, started};
+use crate::support::eventually::eventually;
 use crate::support::worker::WorkerEnv;
 
 const HOSTILE: &str = "<script>alert(1)</script>";
@@ -52,6 +55,87 @@ async fn connections_show_servers_checks_and_signals() {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
     assert!(!page.body.contains(HOSTILE) && !page.body.contains("style="), "{}", page.body);
+}
+
+#[tokio::test]
+async fn targets_show_their_mesh_and_last_run() {
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
+    let plane = json!({ "revision": "1-30", "namespace": "istio-system", "version": "1.30.3", "installed_by": "sail-operator",
+        "ready": true, "supported": false, "proxies": { "1.30.3": 7 } });
+    let part = json!({ "component": "istiod", "version": "1.30.3", "namespace": "istio-system", "drift": [{}, {}] });
+    let status = json!({ "kubernetes": "1.34.4", "control_planes": [plane], "parts": [part], "tags": [], "namespaces": [],
+        "proxies": 7, "of_a_newer_version": 1 });
+    let key = ended(&test_env, "mesh.status", status).await;
+    let failed = test_env.command("mesh.upgrade", json!({ "version": "1.30.3" })).await;
+    test_env.publish(&failed, 1, started("mesh.upgrade")).await;
+    let other = test_env.command_on("other", "ping", json!({})).await;
+    test_env.publish(&other, 1, started("ping")).await;
+    dashboard.lists("mesh.upgrade").await;
+    dashboard.lists("other").await;
+    let page = dashboard.get("/targets").await;
+    let row = |name: &str| {
+        let at = page.body.find(&format!("<strong>{name}</strong>")).unwrap_or_else(|| panic!("{name}: {}", page.body));
+        page.body[at..].split("</tr>").next().unwrap().to_owned()
+    };
+    let parts =
+        ["Istio 1.30.3", "not supported", "revision 1-30, installed by sail-operator", "Drift: 2 objects", "7 proxies"];
+    for part in parts.into_iter().chain(["Kubernetes 1.34.4", &key, "mesh.upgrade", "data-state=\"running\""]) {
+        assert!(row("dev").contains(part), "{part}: {}", row("dev"));
+    }
+    assert!(row("other").contains("/send/mesh.status?target=other"), "{}", row("other"));
+}
+
+#[tokio::test]
+async fn findings_are_filtered_and_have_a_history() {
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let finding = |code: &str, severity: &str, resource: &str| FindingReport {
+        code: code.to_owned(),
+        severity: severity.to_owned(),
+        resource: resource.to_owned(),
+        field: String::new(),
+        message: format!("message of {resource}"),
+        line: None,
+        fingerprint: resource.to_owned(),
+    };
+    let (shop, bank) =
+        (finding("IST0101", "error", "VirtualService shop/one"), finding("IST0102", "warning", "Namespace bank/two"));
+    let watch = test_env.command("config.watch-analyze", json!({})).await;
+    test_env.publish(&watch, 1, started("config.watch-analyze")).await;
+    let found = Found { first: true, findings: vec![shop.clone(), bank], ..Found::default() };
+    test_env.publish(&watch, 2, EventKind::Found(found)).await;
+    dashboard.lists("config.watch-analyze").await;
+    let listed = async |path: &str, part: &'static str| {
+        eventually(part, PATIENCE, async || dashboard.get(path).await.body.contains(part).then_some(())).await;
+        dashboard.get(path).await.body
+    };
+    let all = listed("/findings", "message of Namespace bank/two").await;
+    assert!(all.contains("message of VirtualService shop/one"), "{all}");
+    for filter in ["namespace=bank", "severity=warning", "code=IST0102"] {
+        let page = dashboard.get(&format!("/findings?{filter}")).await.body;
+        assert!(page.contains("message of Namespace bank/two") && !page.contains("shop/one"), "{filter}: {page}");
+    }
+    test_env.publish(&watch, 3, EventKind::Resolved(Resolved { findings: vec![shop] })).await;
+    let page = listed("/findings", "History: 3 changes").await;
+    assert!(page.contains("data-state=\"resolved\"") && !page.contains("message of VirtualService shop/one"), "{page}");
+}
+
+#[tokio::test]
+async fn connections_are_paged_by_target() {
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    for target in ["a", "b", "c", "d", "e", "f", "g"] {
+        let origin = test_env.command_on(target, "connection.discover", json!({})).await;
+        test_env.end(&origin, Some(json!({ "instances": [], "unread": [] }))).await;
+    }
+    dashboard.lists(">g</td>").await;
+    let first = dashboard.get("/connections").await.body;
+    assert!(first.contains("<h2>e</h2>") && !first.contains("<h2>f</h2>"), "{first}");
+    let next = first.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let second = dashboard.get(next).await.body;
+    let headings: Vec<_> = second.split("<h2>").skip(1).map(|rest| &rest[..1]).collect();
+    assert!(headings == ["f", "g"] && !second.contains("rel=\"next\""), "{second}");
 }
 
 #[tokio::test]

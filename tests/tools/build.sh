@@ -3,7 +3,8 @@
 # $SAILHAND_CACHE/bin).
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
-#   build.sh charts     these, and helm, which renders Istio's charts
+#   build.sh nats       only nats-server
+#   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
 #                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, and buf and ghz for the
 #                       bridge's gRPC
@@ -16,7 +17,7 @@
 # The minor version must be the pinned one: the tests rely on what exactly these releases do.
 #
 # A second run does nothing. A changed go.mod or build flag rebuilds what it describes. SAILHAND_TOOLS_BUILD=1 ignores
-# what is on the machine. Needs bash, go, openssl and curl (the last two for the control plane).
+# what is on the machine. SAILHAND_TOOLS_DONE names a folder that gets a file built-NAME when NAME is there. Needs bash, go, openssl and curl (the last two for the control plane).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -152,9 +153,15 @@ build() {
   echo "$label built in $((SECONDS - started)) s"
 }
 
+# The demo starts each server as soon as it is there.
+announce() {
+  [[ -z ${SAILHAND_TOOLS_DONE:-} ]] || touch "$SAILHAND_TOOLS_DONE/built-$1"
+}
+
 main() {
   case ${1:-} in
     '') ;;
+    nats) tools=("${tools[0]}") ;;
     charts) tools+=("${chart_tools[@]}") ;;
     istio) tools+=("${chart_tools[@]}" "${istio_tools[@]}") ;;
     node) tools+=("${chart_tools[@]}" "${istio_tools[@]}" "${node_tools[@]}") ;;
@@ -172,6 +179,8 @@ main() {
     recipe=$(recipe_of "$folder" "$package" "$flags" "$tags")
     if [[ ! -x $bin/$name || $(cat "$stamps/$name" 2>/dev/null) != "$recipe" ]]; then
       wanted+=("$line")
+    else
+      announce "$name"
     fi
   done
   if ((${#wanted[@]} == 0)); then
@@ -179,7 +188,7 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 23, with node 31"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; from empty caches those of the demo take about 12 CPU minutes, and those of all groups more than twice that"
   local i found label left
   for i in "${!wanted[@]}"; do
     IFS='|' read -r name folder package fitting ask flags tags <<<"${wanted[i]}"
@@ -193,6 +202,7 @@ main() {
       build "$name" "$folder" "$package" "$flags" "$tags" "$label"
     fi
     recipe_of "$folder" "$package" "$flags" "$tags" >"$stamps/$name"
+    announce "$name"
   done
   echo "tools: ready after $SECONDS s"
 }

@@ -1,12 +1,18 @@
-//! Reads streams with direct gets and ordered consumers, which need no write permission and no durable consumer.
+//! Reads streams with direct gets and ephemeral consumers, which need no write permission and no durable consumer.
+
+use std::time::Duration;
 
 use async_nats::client::Request;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::consumer::{
+    AckPolicy, Consumer, DeliverPolicy, FromConsumer, IntoConsumerConfig, PullConsumer, pull, push,
+};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{ConsumerErrorKind, DirectGetError, DirectGetErrorKind, Stream};
-use async_nats::{HeaderMap, StatusCode};
+use async_nats::{HeaderMap, StatusCode, jetstream};
+use futures::StreamExt;
+use futures::future::ready;
 use serde_json::{Map, Value};
 
 use super::{NatsBus, TIMEOUT};
@@ -16,6 +22,12 @@ use crate::event::{self, binding};
 const GET: &str = "get";
 const DIRECT_GET: &str = "$JS.API.DIRECT.GET";
 const CONSUMER_CREATE: &str = "$JS.API.CONSUMER.CREATE";
+const CONSUMER_NEXT: &str = "$JS.API.CONSUMER.MSG.NEXT";
+/// Limits of [`NatsBus::stored_batch`]. A result has at most 1 MiB.
+const BATCH: usize = 200;
+const BATCH_BYTES: usize = 4 << 20;
+/// The server deletes a consumer of stored messages from which nothing was read for so long.
+const UNREAD: Duration = Duration::from_mins(1);
 
 /// The attributes and `data` of the event of a message, in any mode.
 ///
@@ -108,17 +120,74 @@ impl NatsBus {
             deliver_policy,
             ..push::OrderedConfig::default()
         };
-        let handle = self.stream(stream, subject).await?;
-        let api_subject = format!("{CONSUMER_CREATE}.{stream}");
-        let consumer = self.unless_denied("follow", &api_subject, handle.create_consumer(config)).await?;
-        let consumer = consumer.map_err(|error| match error.kind() {
-            ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
-            _ => fail(error.into()),
-        })?;
+        let consumer = self.create_consumer(stream, subject, config).await?;
         let pending = consumer.cached_info().num_pending;
         #[allow(clippy::disallowed_methods, reason = "an ordered consumer has no acks that could wait behind slots")]
         let messages = consumer.messages().await.map_err(|error| fail(error.into()))?;
         Ok((messages, pending))
+    }
+
+    /// A consumer of the stored messages of a subject for [`NatsBus::stored_batch`], and their number. The server deletes it
+    /// when nothing has been read for a minute.
+    ///
+    /// # Errors
+    /// As [`NatsBus::last`].
+    pub async fn stored_consumer(
+        &self,
+        stream: &str,
+        subject: &str,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<(PullConsumer, u64), Error> {
+        let config = pull::Config {
+            filter_subject: subject.to_owned(),
+            deliver_policy,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: UNREAD,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let consumer: PullConsumer = self.create_consumer(stream, subject, config).await?;
+        let pending = consumer.cached_info().num_pending;
+        Ok((consumer, pending))
+    }
+
+    /// The next messages, at most [`BATCH`] of them and [`BATCH_BYTES`] bytes. Empty when no message is stored, when the next one
+    /// alone exceeds these bytes, or when the server has lost the consumer.
+    ///
+    /// # Errors
+    /// When the server does not answer, or denies it.
+    pub async fn stored_batch(&self, consumer: &PullConsumer, stream: &str) -> Result<Vec<jetstream::Message>, Error> {
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation: "pull",
+            subject: stream.to_owned(),
+            source,
+        };
+        let name = &consumer.cached_info().name;
+        let api_subject = format!("{CONSUMER_NEXT}.{stream}.{name}");
+        let read = async {
+            let batch = consumer.fetch().max_messages(BATCH).max_bytes(BATCH_BYTES).messages().await;
+            // An error is the end of the batch: the bytes are used up, or the consumer is gone.
+            let messages = batch.map_err(|error| fail(error.into()))?.take_while(|message| ready(message.is_ok()));
+            Ok(messages.filter_map(|message| ready(message.ok())).collect().await)
+        };
+        let read = self.unless_denied("pull", &api_subject, tokio::time::timeout(TIMEOUT, read)).await?;
+        read.map_err(|elapsed| fail(elapsed.into()))?
+    }
+
+    async fn create_consumer<C: IntoConsumerConfig + FromConsumer>(
+        &self,
+        stream: &str,
+        subject: &str,
+        config: C,
+    ) -> Result<Consumer<C>, Error> {
+        let handle = self.stream(stream, subject).await?;
+        let api_subject = format!("{CONSUMER_CREATE}.{stream}");
+        let consumer = self.unless_denied("follow", &api_subject, handle.create_consumer(config)).await?;
+        consumer.map_err(|error| match error.kind() {
+            ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
+            _ => Error::Request { operation: "follow", subject: subject.to_owned(), source: error.into() },
+        })
     }
 
     /// Awaits a request of the client, or the denial of its subject, to which the server sends no answer.
