@@ -34,15 +34,15 @@ const WITHIN: Duration = Duration::from_mins(1);
 const STORE: usize = 99;
 
 /// What a proxy, istiod or an application answers, by the mode that its job asks for.
-fn metrics(request: &str, name: &str, start: Instant) -> (u16, String) {
+fn metrics(request: &str, name: &str, start: Instant) -> String {
     let line = request.lines().next().unwrap_or_default();
     if !line.starts_with("/stats/prometheus") {
-        return (200, "app_requests_total 7\n".to_owned());
+        return "app_requests_total 7\n".to_owned();
     }
     let mode = line.split_once("fault=").map_or("", |(_, mode)| mode);
     let cluster = |name: &str| if mode == "clusters" { format!(",cluster=\"{name}\"") } else { String::new() };
     if name == "istiod" {
-        return (200, format!("istio_build{{component=\"pilot\",tag=\"1.30.3\"{}}} 1\n", cluster("west")));
+        return format!("istio_build{{component=\"pilot\",tag=\"1.30.3\"{}}} 1\n", cluster("west"));
     }
     let count = start.elapsed().as_secs() * 10;
     let reporter = if mode == "unlabeled" { "" } else { "reporter=\"destination\"," };
@@ -62,7 +62,7 @@ fn metrics(request: &str, name: &str, start: Instant) -> (u16, String) {
     if mode == "duplicates" {
         writeln!(text, "istio_requests_total{{{labels}}} {}", count + 1).unwrap();
     }
-    (200, text)
+    text
 }
 
 /// Answers as the pod does at its address.
@@ -81,7 +81,7 @@ fn answer_as(pod: &Value, address: &str, start: Instant) {
         serve_at(&format!("{address}:8080"), |_| Some((200, "app_requests_total 7\n".to_owned())));
     }
     let port = if name == "istiod" { 15014 } else { 15020 };
-    serve_at(&format!("{address}:{port}"), move |request| Some(metrics(request, &name, start)));
+    serve_at(&format!("{address}:{port}"), move |request| Some((200, metrics(request, &name, start))));
 }
 
 struct Scene {
@@ -279,17 +279,17 @@ fn through_the_proxy(prefix: &str, path: &str, query: &str) -> Option<(u16, Stri
 }
 
 async fn scene() -> Scene {
-    let plane = ControlPlane::start().await;
+    let cluster = ControlPlane::start().await;
     let folder = tempfile::tempdir().unwrap();
     let id = std::process::id();
-    let addresses = Place {
+    let place = Place {
         prefix: format!("127.{}.{}", 64 + (id >> 8) % 128, id % 256),
         kubeconfig: folder.path().join("wide.kubeconfig").display().to_string(),
         narrow_kubeconfig: folder.path().join("narrow.kubeconfig").display().to_string(),
     };
-    let proxy = ApiProxy::start("causes", &plane.kubeconfig(), Record::default()).await;
-    let prefix = addresses.prefix.clone();
-    let victoria = faults::all(&addresses).iter().position(|fault| fault.kind == Kind::VictoriaMetrics).unwrap();
+    let proxy = ApiProxy::start("causes", &cluster.kubeconfig(), Record::default()).await;
+    let prefix = place.prefix.clone();
+    let victoria = faults::all(&place).iter().position(|fault| fault.kind == Kind::VictoriaMetrics).unwrap();
     let build = format!("/services/store-{victoria}:9090/proxy/api/v1/status/buildinfo");
     proxy.answer(move |path, query| {
         if path.ends_with(&build) {
@@ -317,7 +317,7 @@ async fn scene() -> Scene {
         };
         (name, connection)
     };
-    let connections = (0..faults::all(&addresses).len()).map(store).collect();
+    let connections = (0..faults::all(&place).len()).map(store).collect();
     let target = Target { kubeconfig: Some(file), connections, ..Target::default() };
     let (mut cx, _) = context(&unique("causes"), 1);
     cx.clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
@@ -326,7 +326,7 @@ async fn scene() -> Scene {
         1,
         tokio_util::sync::CancellationToken::new(),
     );
-    Scene { plane, cx, place: addresses, folder, start: Instant::now() }
+    Scene { plane: cluster, cx, place, folder, start: Instant::now() }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The faults that `causes.rs` injects: what a store scrapes, what proxies answer, and which objects the cluster has. The
 //! numbers are those of `docs/connections.md`.
+#![allow(clippy::needless_pass_by_value, reason = "values are written where they are passed")]
 
 use sailhand::observe::ladder::{Cause, Rung};
 use serde_json::{Value, json};

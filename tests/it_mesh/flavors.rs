@@ -85,6 +85,7 @@ fn value(report: &QueryReport, name: &str) -> (f64, Vec<Option<f64>>) {
     (signal.values[0].value, signal.values[0].points.clone())
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of a test")]
 async fn judge(cx: &TaskContext, what: &str) {
     let params = json!({"connection": "mesh", "window_s": 15, "history_s": 60});
     let report: QueryReport = eventually("the window is full", WITHIN, async || {
