@@ -312,6 +312,10 @@ control-plane-up *args: tools
 control-plane-down:
     tests/support/control-plane.sh down {{ control_plane }}
 
+# Pins the base images of deploy/Dockerfile by the digests that their tags have now (needs access to the registries).
+pin-images:
+    python3 deploy/release/pin_images.py deploy/Dockerfile
+
 # The container image (needs docker or podman as $CONTAINER_TOOL).
 [group('build')]
 image tag="sailhand:dev":

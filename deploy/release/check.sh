@@ -57,6 +57,28 @@ refuses_version() {
   ! SAILHAND_SNAPSHOT="" "$here/release.sh" version v9.9.9
 }
 
+# A registry of ours has the image `base:1`; the stage of the same file and `scratch` are none.
+pins_images() {
+  local port=$((20000 + $$ % 10000)) registry=${REGISTRY_BIN:-${SAILHAND_CACHE:-$root/.cache}/bin/registry} url
+  "$registry" -port "$port" >"$state/registry.log" 2>&1 &
+  local pid=$! wanted code=1
+  url=http://localhost:$port/v2/base/manifests
+  if curl --silent --retry 20 --retry-connrefused --retry-delay 1 --output /dev/null "http://localhost:$port/v2/" &&
+    curl --silent --fail --output /dev/null --request PUT --data '{"schemaVersion":2,"manifests":[]}' \
+      --header 'Content-Type: application/vnd.oci.image.index.v1+json' "$url/1"; then
+    wanted=$(curl --silent --head "$url/1" | tr -d '\r' | sed -n 's/^docker-content-digest: //Ip')
+    printf 'FROM localhost:%s/base:1 AS build\nRUN true\nFROM build\nFROM scratch\n' "$port" >"$state/Dockerfile"
+    python3 "$here/pin_images.py" "$state/Dockerfile" && python3 "$here/pin_images.py" "$state/Dockerfile" &&
+      printf 'FROM localhost:%s/base:1@%s AS build\nRUN true\nFROM build\nFROM scratch\n' "$port" "$wanted" |
+      diff - "$state/Dockerfile" && [[ -n $wanted ]] &&
+      echo "FROM localhost:$port/none:1" >>"$state/Dockerfile" && cp "$state/Dockerfile" "$state/before" &&
+      ! python3 "$here/pin_images.py" "$state/Dockerfile" 2>"$state/error" && grep -q "none:1 is not pinned" "$state/error" &&
+      diff "$state/before" "$state/Dockerfile" && code=0
+  fi
+  kill "$pid"
+  return "$code"
+}
+
 check "archives, SBOM, chart and manifests" made one
 check "equal bytes the second time" same_bytes
 check "programs, completions and manual pages of the archive" unpacked
@@ -64,4 +86,5 @@ check "checksums of all files" listed
 check "manifests name the archive" filled
 check "SBOM has the crates of the programs" sbom
 check "another version is refused" refuses_version
+check "base images are pinned by digest" pins_images
 exit "$failed"

@@ -152,7 +152,7 @@ impl NatsBus {
         Ok((consumer, pending))
     }
 
-    /// The next messages, at most [`BATCH`] of them and [`BATCH_BYTES`] bytes. Empty when no message is stored, when the next one
+    /// The next messages, at most `BATCH` of them and `BATCH_BYTES` bytes. Empty when no message is stored, when the next one
     /// alone exceeds these bytes, or when the server has lost the consumer.
     ///
     /// # Errors
