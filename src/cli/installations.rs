@@ -68,7 +68,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         if installations.is_empty() {
             output::note("no installations");
         } else {
-            output::line(table(&installations, format).text(format))?;
+            output::line(table(&installations, format, OffsetDateTime::now_utc()).text(format))?;
         }
     }
     Ok(Exit::Success)
@@ -101,8 +101,7 @@ fn installation(stored: cluster::Stored) -> Installation {
     }
 }
 
-fn table(installations: &[Installation], format: Format) -> Table {
-    let now = OffsetDateTime::now_utc();
+fn table(installations: &[Installation], format: Format, now: OffsetDateTime) -> Table {
     let mut header = vec!["INSTALLATION", "OWNER", "OBJECTS", "CHANGED", "NAMESPACES"];
     if format == Format::Wide {
         header.insert(4, "TARGET");
@@ -123,4 +122,40 @@ fn table(installations: &[Installation], format: Format) -> Table {
         table.row(row);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_fits_the_terminal() {
+        let one = |name: &str, owner: &str, objects, namespaces: &[&str]| Installation {
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            objects,
+            changed: Some("2026-01-01T00:00:00Z".to_owned()),
+            namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
+            target: Some("dev".to_owned()),
+            fence: 7,
+        };
+        let all =
+            [one("istiod-default", "mesh", 21, &["istio-system"]), one("shop", "config", 3, &["cart", "pay", "web"])];
+        let now = OffsetDateTime::from_unix_timestamp(1_767_225_600 + 3 * 3600).unwrap();
+        let rows = "INSTALLATION    OWNER     OBJECTS  CHANGED  NAMESPACES\n\
+                    istiod-default  mesh.*    21       3h       istio-system\n\
+                    shop            config.*  3        3h       cart, pay, web";
+        for (width, expected) in [
+            (140, rows),
+            (80, rows),
+            (
+                40,
+                "istiod-default\n  owner: mesh.*\n  objects: 21\n  changed: 3h\n  namespaces: istio-system\n\
+                 shop\n  owner: config.*\n  objects: 3\n  changed: 3h\n  namespaces: cart, pay, web",
+            ),
+        ] {
+            let text = anstream::adapter::strip_str(&table(&all, Format::Text, now).within(Some(width))).to_string();
+            assert_eq!(text.trim_end(), expected, "{width}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl Table {
         if format == Format::Wide { self.to_string() } else { self.within(output::width()) }
     }
 
-    fn within(mut self, width: Option<usize>) -> String {
+    pub fn within(mut self, width: Option<usize>) -> String {
         for cell in self.rows.iter_mut().flatten() {
             if let Some((end, _)) = cell.text.char_indices().nth(cell.most) {
                 cell.text.truncate(end);
