@@ -21,10 +21,7 @@ use futures::StreamExt;
 use measure::options::Options;
 use measure::worker::{Target, Worker};
 use measure::{cpu, memory, quantile, table};
-use sailhand::bus::nats;
-use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, Observed};
-use sailhand::config::Config;
 use sailhand::event::{CommandDraft, CommandKey};
 use serde_json::{Value, json};
 use support::nats::NatsServer;
@@ -61,10 +58,7 @@ pub async fn main() {
 impl Bench {
     async fn start() -> Self {
         let server = NatsServer::start().await;
-        let mut config = Config::default();
-        config.nats.url = vec![server.url()];
-        let client = Client::connect(&config).await.unwrap();
-        nats::topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
+        let client = measure::worker::client(&server.url()).await;
         Self { server, client }
     }
 

@@ -18,10 +18,7 @@ use futures::StreamExt;
 use measure::options::Options;
 use measure::worker::{Target, Worker};
 use measure::{cpu, median, quantile, table};
-use sailhand::bus::nats;
-use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, Observed};
-use sailhand::config::Config;
 use sailhand::event::{CommandDraft, Outcome};
 use serde_json::json;
 use support::nats::NatsServer;
@@ -97,10 +94,7 @@ fn cores() -> usize {
 impl Bench {
     async fn start(objects: usize, commands: usize) -> Self {
         let server = NatsServer::start().await;
-        let mut config = Config::default();
-        config.nats.url = vec![server.url()];
-        let client = Client::connect(&config).await.unwrap();
-        nats::topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
+        let client = measure::worker::client(&server.url()).await;
         let kubeconfig = control_plane::kubeconfig().to_owned();
         let target = |number| Target {
             name: format!("t{number}"),

@@ -29,10 +29,7 @@ use crate::measure::options::Options;
 use crate::measure::worker::{Target, Worker};
 use crate::support::control_plane;
 use crate::support::nats::NatsServer;
-use sailhand::bus::nats;
-use sailhand::bus::topology::Topology;
 use sailhand::client::Client;
-use sailhand::config::Config;
 use sailhand::event::CommandDraft;
 
 /// Commands published at once.
@@ -74,10 +71,7 @@ pub async fn main() {
 impl Bench {
     async fn start(targets: usize) -> Self {
         let server = NatsServer::start().await;
-        let mut config = Config::default();
-        config.nats.url = vec![server.url()];
-        let client = Client::connect(&config).await.unwrap();
-        nats::topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
+        let client = measure::worker::client(&server.url()).await;
         let dir = TempDir::with_prefix("sailhand-bench-").unwrap();
         let access = fs::read_to_string(control_plane::kubeconfig()).unwrap();
         let target = |number: usize| {

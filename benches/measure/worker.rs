@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use sailhand::bus::nats::topology;
+use sailhand::bus::topology::Topology;
+use sailhand::client::Client;
+use sailhand::config::Config;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +34,15 @@ pub struct Target {
     pub kubeconfig: PathBuf,
     /// Of its inventories.
     pub namespace: String,
+}
+
+/// A client of a server, with the streams and buckets of the default configuration.
+pub async fn client(nats: &str) -> Client {
+    let mut config = Config::default();
+    config.nats.url = vec![nats.to_owned()];
+    let client = Client::connect(&config).await.unwrap();
+    topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
+    client
 }
 
 impl Worker {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::eventually::eventually;
 use crate::support::own_control_plane::ControlPlane;
-use crate::support::{gateway_api, istio_crds, tools};
+use crate::support::{gateway_api, istio_crds};
 use sailhand::smi::crd;
 use serde_json::{Value, json};
 
@@ -29,14 +29,7 @@ impl Cluster {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = Command::new(tools::program("kubectl", "KUBECTL_BIN"))
-            .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig())
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.plane.kubectl(arguments)
     }
 
     fn apply(&self, objects: &[Value]) {

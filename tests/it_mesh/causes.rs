@@ -93,21 +93,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = Command::new(tools::program("kubectl", "KUBECTL_BIN"))
-            .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig())
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// Writes a kubeconfig with the token of a service account of the stores.
     fn kubeconfig_of(&self, account: &str, file: &str) {
-        let token = self.kubectl(&["create", "token", account, "--namespace=monitoring"]);
-        let server = self.kubectl(&["config", "view", "--output=jsonpath={.clusters[0].cluster.server}"]);
+        let token = self.plane.kubectl(&["create", "token", account, "--namespace=monitoring"]);
+        let server = self.plane.kubectl(&["config", "view", "--output=jsonpath={.clusters[0].cluster.server}"]);
         let authority = self.plane.dir().join("pki/ca.crt");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "it",
@@ -140,7 +129,7 @@ impl Scene {
         objects.push(binding("RoleBinding", Some("shop"), "narrow"));
         let list = self.folder.path().join("objects.json");
         std::fs::write(&list, json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
-        self.kubectl(&["apply", "--server-side", "--filename", list.to_str().unwrap()]);
+        self.plane.kubectl(&["apply", "--server-side", "--filename", list.to_str().unwrap()]);
         self.kubeconfig_of("prometheus", &self.place.kubeconfig);
         self.kubeconfig_of("narrow", &self.place.narrow_kubeconfig);
         let mut istiod = injected("istio-system", "istiod");
@@ -334,8 +323,8 @@ async fn each_fault_alone_is_named_and_a_healthy_mesh_has_none() {
     let scene = scene().await;
     let faults = faults::all(&scene.place);
     let crds = charts::folder().join("istio-1.30.3/base/files/crd-all.gen.yaml");
-    scene.kubectl(&["apply", "--server-side", "--filename", crds.to_str().unwrap()]);
-    operator_crds::install_by(|arguments| drop(scene.kubectl(arguments)));
+    scene.plane.kubectl(&["apply", "--server-side", "--filename", crds.to_str().unwrap()]);
+    operator_crds::install_by(|arguments| drop(scene.plane.kubectl(arguments)));
     scene.furnish(faults.len()).await;
     let mut stores = Vec::new();
     for (index, fault) in faults.iter().enumerate() {

@@ -31,6 +31,14 @@ impl ControlPlane {
         kubeconfig_in(&self.dir)
     }
 
+    /// Standard output of `kubectl` with these arguments, which has to succeed.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
+        let output = command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Where its processes keep their files.
     pub fn dir(&self) -> &Path {
         &self.dir

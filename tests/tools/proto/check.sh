@@ -8,18 +8,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 buf=${SAILHAND_CACHE:-$root/.cache}/bin/buf
 descriptors=$(mktemp -d)
 trap 'rm -rf "$descriptors"' EXIT
-failed=0
-
-check() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok proto: $name"
-  else
-    echo "FAILED proto: $name: ${output//$'\n'/; }"
-    failed=1
-  fi
-}
+area=proto
+# shellcheck source=../../support/checks.sh
+source "$root/tests/support/checks.sh"
 
 same_descriptors() {
   local options=(--exclude-source-info --as-file-descriptor-set)
