@@ -32,7 +32,11 @@ def main() -> None:
     file = Path(sys.argv[1])
     stages = set()
     lines = []
-    for line in file.read_text().splitlines():
+    try:
+        text = file.read_text()
+    except OSError as error:
+        sys.exit(f"cannot read {file}: {error.strerror}")
+    for line in text.splitlines():
         match = FROM.match(line)
         if match and match["image"] not in stages | {"scratch"}:
             line = f"{match['head']}{match['image']}@{digest(match['image'])}{match['tail']}"
