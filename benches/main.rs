@@ -26,6 +26,10 @@ mod support;
 
 use std::process::{Command, ExitCode};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Name and program of each measurement.
 const ALL: [(&str, fn()); 9] = [
     ("bus_path", bus_path::main),

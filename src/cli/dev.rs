@@ -24,6 +24,8 @@ use crate::dashboard;
 const TARGET: &str = "dev";
 /// This project's own build of the server, relative to the current folder.
 const CACHED: &str = ".cache/bin/nats-server";
+/// The streams reserve their limits, 7 GiB, and the server would lend them only three quarters of the free disk.
+const SERVER_CONFIG: &str = "jetstream { max_file_store: 64GB }\n";
 const START: Duration = Duration::from_secs(15);
 const STOP: Duration = Duration::from_secs(5);
 /// Age of the oldest runs that the dashboard lists.
@@ -179,6 +181,8 @@ impl Server {
 
     fn spawn(candidates: Vec<PathBuf>, port: u16, store: &Store, log: PathBuf) -> Result<Self, Error> {
         let fail = |source| Error::local("start nats-server", source);
+        let config = store.dir.join("nats-server.conf");
+        std::fs::write(&config, SERVER_CONFIG).map_err(fail)?;
         let mut missing = io::Error::from(io::ErrorKind::NotFound);
         for program in candidates {
             let output = std::fs::File::create(&log).map_err(fail)?;
@@ -186,6 +190,8 @@ impl Server {
             command
                 .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"])
                 .arg(&store.dir)
+                .arg("--config")
+                .arg(&config)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(output)

@@ -47,14 +47,16 @@ impl Document {
         self.version = version;
         for change in changes {
             match change.range {
-                None => self.text.clone_from(&change.text),
+                None => {
+                    self.text.clone_from(&change.text);
+                    self.lines = Lines::new(&self.text);
+                }
                 Some(range) => {
                     let start = self.lines.offset(&self.text, range.start, encoding);
                     let end = self.lines.offset(&self.text, range.end, encoding).max(start);
-                    self.text.replace_range(start..end, &change.text);
+                    self.lines.replace(&mut self.text, start..end, &change.text);
                 }
             }
-            self.lines = Lines::new(&self.text);
         }
     }
 
@@ -209,10 +211,6 @@ fn check(now: &mut [Part], before: &[Part], workspace: &mut Workspace, context: 
         }
     }
     for (part, (_, errors)) in now.iter_mut().zip(&read) {
-        for error in errors {
-            if let Error::Unreadable { place, template: false, .. } = error {
-                part.problems.push(unreadable(error, place.line));
-            }
-        }
+        part.problems.extend(errors.iter().filter_map(unreadable).map(|(_, problem)| problem));
     }
 }

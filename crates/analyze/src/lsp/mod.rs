@@ -2,7 +2,7 @@
 //! Server Protocol on standard input and output, and analyzes files only.
 //!
 //! After a keystroke it parses the changed documents and checks their objects against the objects of the workspace, in
-//! a few milliseconds. When nothing was typed for `PAUSE`, `run.rs` analyzes the whole workspace beside, as `sailhand
+//! a few milliseconds. When nothing was typed for [`PAUSE`], `run.rs` analyzes the whole workspace beside, as `sailhand
 //! analyze` does, and its findings replace the others.
 
 mod actions;
@@ -132,8 +132,8 @@ struct Server<'a> {
     workspace: Option<Workspace>,
     /// Files that the last full analysis read as manifests.
     manifests: BTreeSet<PathBuf>,
-    /// URIs with findings at the editor that are not open.
-    published: BTreeSet<String>,
+    /// Files with findings at the editor that are not open.
+    published: BTreeSet<PathBuf>,
     /// The last warning that was shown.
     warning: Option<String>,
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
@@ -238,16 +238,19 @@ impl<'a> Server<'a> {
         match method.as_str() {
             "textDocument/didOpen" => {
                 let Some(DidOpen { text_document: it }) = read(params) else { return Ok(()) };
-                if self.documents.len() >= MOST_OPEN || it.text.len() > MOST_TEXT {
-                    return self.warn(&format!(
-                        "{} is not analyzed: it is longer than {} MiB, or more than {MOST_OPEN} documents are open",
-                        it.uri,
-                        MOST_TEXT >> 20
-                    ));
+                if it.text.len() > MOST_TEXT {
+                    return self.warn_of_length(&it.uri);
                 }
-                self.published.remove(&it.uri);
+                if self.documents.len() >= MOST_OPEN {
+                    let uri = it.uri;
+                    return self.warn(&format!("{uri} is not analyzed while you type: {MOST_OPEN} documents are open"));
+                }
+                let path = path_of(&it.uri);
+                if let Some(path) = &path {
+                    self.published.remove(path);
+                }
                 let mut document = Document::new(it.uri.clone(), it.version, it.text);
-                let is_manifest = path_of(&it.uri).is_some_and(|path| self.manifests.contains(&path));
+                let is_manifest = path.is_some_and(|path| self.manifests.contains(&path));
                 document.begin(is_manifest, self.workspace.as_mut(), &self.context, &self.rules);
                 let diagnostics = document.diagnostics(self.encoding);
                 self.documents.insert(it.uri.clone(), document);
@@ -262,9 +265,7 @@ impl<'a> Server<'a> {
             }
             "textDocument/didClose" => {
                 let Some(OfDocument { text_document: it }) = read(params) else { return Ok(()) };
-                self.documents.remove(&it.uri);
-                self.publish(&it.uri, None, &[])?;
-                self.schedule();
+                return self.forget(&it.uri);
             }
             "workspace/didChangeWorkspaceFolders" => {
                 let uris = |list: &str| -> Vec<PathBuf> {
@@ -287,12 +288,22 @@ impl<'a> Server<'a> {
     fn change(&mut self, change: &DidChange) -> Result<(), Broken> {
         let Some(document) = self.documents.get_mut(&change.text_document.uri) else { return Ok(()) };
         document.edit(change.text_document.version, &change.content_changes, self.encoding);
-        if document.text().len() <= MOST_TEXT {
-            document.check(self.workspace.as_mut(), &self.context, &self.rules);
+        let uri = &change.text_document.uri;
+        if document.text().len() > MOST_TEXT {
+            self.warn_of_length(uri)?;
+            return self.forget(uri);
         }
-        let (uri, version) = (change.text_document.uri.clone(), document.version);
-        let diagnostics = document.diagnostics(self.encoding);
-        self.publish(&uri, Some(version), &diagnostics)?;
+        document.check(self.workspace.as_mut(), &self.context, &self.rules);
+        let (version, diagnostics) = (document.version, document.diagnostics(self.encoding));
+        self.publish(uri, Some(version), &diagnostics)?;
+        self.schedule();
+        Ok(())
+    }
+
+    /// Forgets the text of a document, so that its file counts as it is on disk.
+    fn forget(&mut self, uri: &str) -> Result<(), Broken> {
+        self.documents.remove(uri);
+        self.publish(uri, None, &[])?;
         self.schedule();
         Ok(())
     }
@@ -301,16 +312,15 @@ impl<'a> Server<'a> {
         self.due = crossbeam_channel::after(PAUSE);
     }
 
-    /// Starts a full analysis, unless one is running: its result starts the next.
+    /// Starts a full analysis; if one is running, tries again after a pause.
     fn start(&mut self) {
         self.due = never();
         if self.is_running {
             self.schedule();
             return;
         }
-        let open = self.documents.iter().filter(|(_, document)| document.text().len() <= MOST_TEXT);
-        let texts: Vec<(PathBuf, String)> =
-            open.filter_map(|(uri, document)| Some((path_of(uri)?, document.text().to_owned()))).collect();
+        let text = |(uri, document): (&String, &Document)| Some((path_of(uri)?, document.text().to_owned()));
+        let texts: Vec<(PathBuf, String)> = self.documents.iter().filter_map(text).collect();
         // A folder has neither files outside of it nor those that were never saved.
         let is_found = |path: &PathBuf| path.is_file() && self.folders.iter().any(|folder| path.starts_with(folder));
         let outside = texts.iter().map(|(path, _)| path).filter(|path| !is_found(path));
@@ -348,16 +358,17 @@ impl<'a> Server<'a> {
         for (uri, version, diagnostics) in published {
             self.publish(&uri, Some(version), &diagnostics)?;
         }
+        let warning = warning.or_else(|| {
+            (problems.len() > MOST_CLOSED)
+                .then(|| format!("more than {MOST_CLOSED} files have findings; those of the rest are not shown"))
+        });
         let mut now = BTreeSet::new();
         for (path, (text, problems)) in problems.into_iter().take(MOST_CLOSED) {
-            let uri = uri_of(&path);
-            self.publish(&uri, None, &document::diagnostics(&text, &problems, self.encoding))?;
-            now.insert(uri);
+            self.publish(&uri_of(&path), None, &document::diagnostics(&text, &problems, self.encoding))?;
+            now.insert(path);
         }
         for gone in self.published.difference(&now) {
-            if !self.documents.contains_key(gone) {
-                self.publish(gone, None, &[])?;
-            }
+            self.publish(&uri_of(gone), None, &[])?;
         }
         self.published = now;
         match warning {
@@ -376,6 +387,11 @@ impl<'a> Server<'a> {
             params["version"] = version.into();
         }
         self.send("textDocument/publishDiagnostics", params)
+    }
+
+    fn warn_of_length(&self, uri: &str) -> Result<(), Broken> {
+        let most = MOST_TEXT >> 20;
+        self.warn(&format!("{uri} is not analyzed while you type: it is longer than {most} MiB; reopen a shorter one"))
     }
 
     fn warn(&self, text: &str) -> Result<(), Broken> {

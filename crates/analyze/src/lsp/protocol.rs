@@ -1,6 +1,7 @@
 //! The parts of the Language Server Protocol 3.17 that the server uses: messages, positions and URIs of files. Source:
 //! <https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/>.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -185,6 +186,10 @@ impl Encoding {
 
     /// The unit of a character of a line, both from 0; the end of the line for one behind it.
     pub fn unit(self, line: &str, character: usize) -> usize {
+        // JSON may be one line of megabytes with hundreds of findings.
+        if line.is_ascii() {
+            return character.min(line.len());
+        }
         line.chars().take(character).map(|c| self.width(c)).sum()
     }
 
@@ -207,12 +212,23 @@ pub struct Lines(Vec<usize>);
 
 impl Lines {
     pub fn new(text: &str) -> Self {
-        let bytes = text.as_bytes();
-        let ends = bytes
-            .iter()
-            .enumerate()
-            .filter(|(at, byte)| **byte == b'\n' || **byte == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
-        Self(std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect())
+        let mut lines = Self(vec![0]);
+        lines.0.extend(starts(text, 1..=text.len()));
+        lines
+    }
+
+    /// Replaces a range of a text, bytes, and updates its lines without a scan of the whole text: "replace all" in an editor
+    /// sends one change for each place.
+    pub fn replace(&mut self, text: &mut String, range: std::ops::Range<usize>, by: &str) {
+        text.replace_range(range.clone(), by);
+        let end = range.start + by.len();
+        // A start depends on the bytes beside it.
+        let first = self.0.partition_point(|start| *start < range.start.max(1));
+        let last = self.0.partition_point(|start| *start <= range.end).max(first);
+        for start in &mut self.0[last..] {
+            *start = *start - range.end + end;
+        }
+        self.0.splice(first..last, starts(text, range.start.max(1)..=end));
     }
 
     /// A line without its end; empty behind the last one.
@@ -235,8 +251,18 @@ impl Lines {
         let line = self.0.partition_point(|start| *start <= offset).saturating_sub(1);
         let start = self.0.get(line).copied().unwrap_or(0);
         let before = text.get(start..offset.min(text.len())).unwrap_or_default();
-        Position { line, character: before.chars().map(|c| encoding.width(c)).sum() }
+        Position { line, character: encoding.unit(before, usize::MAX) }
     }
+}
+
+/// Offsets within a range at which a line starts. The range does not contain offset 0.
+fn starts(text: &str, range: RangeInclusive<usize>) -> impl Iterator<Item = usize> {
+    let bytes = text.as_bytes();
+    range.filter(|at| match bytes.get(at - 1) {
+        Some(b'\n') => true,
+        Some(b'\r') => bytes.get(*at) != Some(&b'\n'),
+        _ => false,
+    })
 }
 
 /// The path of a `file:` URI; none for another scheme, or for a path that is not UTF-8.
@@ -309,5 +335,19 @@ mod tests {
         assert_eq!(lines.offset(text, at(99), Encoding::Utf16), text.len() - 1);
         assert_eq!(lines.offset(text, Position { line: 9, character: 0 }, Encoding::Utf16), text.len());
         assert_eq!(lines.line(text, 0), "a: 1");
+    }
+
+    #[test]
+    fn lines_of_a_changed_text_are_those_of_the_whole() {
+        let pieces = ["", "x", "\n", "\r", "\r\n", "a\nb", "\n\r", "\r\r\n"];
+        for original in ["", "\n", "\r\n", "a\r\nb\rc\n\nd", "\r\n\r\n", "a\n\rb"] {
+            for (start, end) in (0..=original.len()).flat_map(|end| (0..=end).map(move |start| (start, end))) {
+                for piece in pieces {
+                    let (mut text, mut lines) = (original.to_owned(), Lines::new(original));
+                    lines.replace(&mut text, start..end, piece);
+                    assert_eq!(lines.0, Lines::new(&text).0, "{original:?}: {start}..{end} becomes {piece:?}");
+                }
+            }
+        }
     }
 }

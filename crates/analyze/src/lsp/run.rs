@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sailhand_analysis::source::{self, Bounds, Error, Reading, Sources, files, split};
+use sailhand_analysis::source::{self, Bounds, Error, Limits, Reading, Sources, files, split};
 use sailhand_analysis::{Finding, Kind, Level, ObjectRef, Rule, Settings, Snapshot, editing, mesh, run_alternatives};
 use sailhand_base::error::Classify;
 
@@ -81,7 +81,9 @@ pub fn run(job: &Job, context: &Context, rules: &[&'static Rule]) -> Outcome {
     for path in &job.paths {
         files::read(path, &mut sources, &mut errors);
     }
-    let mut reading = source::read(&sources, one);
+    // A file is read before its length counts.
+    let limits = Limits { text_bytes: Some(BOUNDS.bytes), ..Limits::default() };
+    let mut reading = source::read_within(&sources, one, limits);
     if let Some(namespace) = &context.namespace {
         reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
     }
@@ -126,26 +128,29 @@ fn problems(sources: &Sources, findings: &[Finding], reading: &Reading) -> BTree
         }
     }
     for error in &reading.errors {
-        let Error::Unreadable { place, template: false, .. } = error else { continue };
-        let text = (0..).map_while(|file| sources.get(file)).find(|source| source.name == place.file);
-        add(&place.file, text.map_or("", |source| &source.text), unreadable(error, place.line));
+        let Some((file, problem)) = unreadable(error) else { continue };
+        let text = (0..).map_while(|number| sources.get(number)).find(|source| source.name == file);
+        add(file, text.map_or("", |source| &source.text), problem);
     }
     all
 }
 
-/// The problem of a text that cannot be parsed.
-pub fn unreadable(error: &Error, line: usize) -> Problem {
-    Problem {
-        line: line.saturating_sub(1),
+/// File and problem of a text that cannot be parsed. None for other errors, and for what looks like a template.
+pub fn unreadable(error: &Error) -> Option<(&str, Problem)> {
+    let Error::Unreadable { place, reason, template: false } = error else { return None };
+    let problem = Problem {
+        line: place.line.saturating_sub(1),
         column: 0,
         length: 0,
         severity: 1,
         code: error.code().as_str(),
         href: None,
-        message: error.to_string(),
+        // The editor shows the place.
+        message: reason.clone(),
         edits: Vec::new(),
         about_others: None,
-    }
+    };
+    Some((&place.file, problem))
 }
 
 /// The problem of a finding that has a place. Its edits are left out unless they are requested.
