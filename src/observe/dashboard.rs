@@ -136,7 +136,7 @@ fn panel_json(index: u32, panel: &Panel, source: &Value) -> Value {
         "id": index + 1, "type": "timeseries", "title": panel.title, "datasource": source,
         "gridPos": {"x": index % 2 * 12, "y": index / 2 * 8, "w": 12, "h": 8},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {"legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": {"mode": "multi", "sort": "desc"}},
         "targets": targets.collect::<Vec<_>>(),
     })
 }
