@@ -239,6 +239,7 @@ async fn missing_permissions_and_other_programs_are_named(apis: Apis) {
 /// Two workers can run at the same time when one has lost its lease and does not know yet.
 async fn concurrent_runs_make_each_dashboard_once(apis: Apis) {
     let (grafana, cx) = start_grafana("crowd", apis);
+    grafana.set(&json!({"slow_ms": 5})); // so that the runs overlap
     let runs = (0..20).map(|_| apply(&cx, json!({"dashboards": ["mesh"]})));
     let done = futures::future::join_all(runs).await;
     assert!(done.iter().any(Result::is_ok), "{done:?}");
