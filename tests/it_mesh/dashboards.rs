@@ -163,7 +163,9 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten(apis: Api
     let other = target("other", &grafana, Credentials::default());
     assert_eq!(code(&other, json!({})).await, Code::SH3509);
     grafana.provision(true);
-    assert_eq!(code(&other, json!({"adopt": true})).await, Code::SH3511);
+    assert_eq!(code(&other, json!({"adopt": true})).await, Code::SH3511, "the data source");
+    let boards = json!({"adopt": true, "data_source_uid": "theirs"});
+    assert_eq!(code(&other, boards).await, Code::SH3511, "the dashboards");
     grafana.provision(false);
     assert!(apply(&other, json!({"adopt": true})).await.unwrap().0);
 }
