@@ -162,7 +162,7 @@ async fn grafana_panels_show_data() {
     // 15 in 15 s are 1 in a second.
     let steady = "0+15x60";
     let (requests, took) = ("istio_requests_total", "istio_request_duration_milliseconds_bucket");
-    let unreached = r#"destination_service_namespace="shop",destination_service_name="reviews",destination_workload="unknown",reporter="source",response_code="503",response_flags="UH""#;
+    let unreached = r#"destination_service_namespace="unknown",destination_service_name="reviews",destination_service="reviews.shop.svc.cluster.local",destination_workload="unknown",reporter="source",response_code="503",response_flags="UH""#;
     let mut series = vec![
         // Both sidecars report a request; a request without a healthy upstream only the client's.
         sample(requests, &to("reviews", "source", r#"response_code="200""#), steady),
