@@ -279,7 +279,9 @@ const (
 
 // ConnectionApplyParams: parameters of `connection.apply`.
 type ConnectionApplyParams struct {
-	// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
+	// Whether to ask the server first. A server that answers as another kind, or refuses the request,
+	// gets no connection. For one that does not answer the connection is stored, and the report has
+	// the state `unreachable` with the reason.
 	Check *bool `json:"check,omitempty"`
 
 	// Report what would be written, write nothing.
@@ -2226,9 +2228,36 @@ type ConformanceRunReport struct {
 	Summary Summary `json:"summary"`
 }
 
-// ConnectionApplyReport: the report of a command about a set of objects, in the order of its
-// writes.
-type ConnectionApplyReport = ConfigApplyReport
+// State: what is known of a server after discovery and one request.
+type State string
+
+const (
+	StateDiscovered  State = "discovered"
+	StateConnected   State = "connected"
+	StateRefused     State = "refused"
+	StateUnreachable State = "unreachable"
+)
+
+// ConnectionApplyReport: report of `connection.apply`.
+type ConnectionApplyReport struct {
+	// Nothing was written.
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// The object that stores the connection.
+	Objects []ObjectReport `json:"objects"`
+
+	// Lines left out because the report would not fit into a message; always 0.
+	Omitted *int64 `json:"omitted,omitempty"`
+
+	// Why the server is unreachable.
+	Reason *string `json:"reason,omitempty"`
+
+	// `connected` or `unreachable`; absent if the server was not asked.
+	State *State `json:"state,omitempty"`
+
+	// Reasons why the command may not have had the intended effect.
+	Warnings []string `json:"warnings,omitempty"`
+}
 
 // Cause: why a rung was not reached, or what falsifies numbers. The words are part of the contract.
 type Cause string
@@ -2354,16 +2383,6 @@ const (
 	FlavorMimir           Flavor = "mimir"
 	FlavorGoogleManaged   Flavor = "google-managed"
 	FlavorGrafana         Flavor = "grafana"
-)
-
-// State: what is known of a server after discovery and one request.
-type State string
-
-const (
-	StateDiscovered  State = "discovered"
-	StateConnected   State = "connected"
-	StateRefused     State = "refused"
-	StateUnreachable State = "unreachable"
 )
 
 // Instance: one server.

@@ -71,6 +71,14 @@ pub enum Unusable {
         /// HTTP status.
         status: u16,
     },
+    /// 502, 503 or 504 of a proxy, or of a server that starts.
+    #[error("the server is not ready (HTTP {status}): {text}")]
+    NotReady {
+        /// HTTP status.
+        status: u16,
+        /// Beginning of the body.
+        text: String,
+    },
     /// Not an answer of this API: HTML, another JSON document, an empty body.
     #[error("the answer (HTTP {status}) is not one of Prometheus' HTTP API: {reason}")]
     Foreign {
@@ -108,7 +116,8 @@ pub fn data(answer: &Answer) -> Result<(Value, Vec<String>), Unusable> {
     if matches!(status, 401 | 403) || (300..400).contains(&status) {
         return Err(Unusable::Refused { status });
     }
-    let envelope: Envelope = serde_json::from_str(&answer.body).map_err(|_| foreign(answer))?;
+    let envelope: Envelope = serde_json::from_str(&answer.body)
+        .map_err(|_| if matches!(status, 502..=504) { not_ready(answer) } else { foreign(answer) })?;
     if envelope.status == "error" {
         if envelope.error.contains("unavailable with Prometheus Agent") {
             return Err(Unusable::Agent);
@@ -123,6 +132,11 @@ pub fn data(answer: &Answer) -> Result<(Value, Vec<String>), Unusable> {
         warnings.push("the answer is partial: some storage nodes did not answer".to_owned());
     }
     Ok((envelope.data, warnings))
+}
+
+/// A Prometheus that replays its write-ahead log answers 503 with the text `Service Unavailable`.
+fn not_ready(answer: &Answer) -> Unusable {
+    Unusable::NotReady { status: answer.status, text: cut(answer.body.trim(), 80) }
 }
 
 /// Reads the answer to `query` or `query_range`.

@@ -219,6 +219,11 @@ pub fn unusable(trouble: &Unusable) -> (Rung, Diagnosis) {
             Cause::CredentialRefused,
             "Configure a credential for this connection in the worker's configuration, or grant the one it has the right to query.",
         ),
+        Unusable::NotReady { .. } => (
+            Rung::Reachable,
+            Cause::NoAnswer,
+            "Wait until the server is ready: a Prometheus answers so while it reads its write-ahead log. If it lasts, read the log of the server or of the proxy before it.",
+        ),
         Unusable::Agent => (
             Rung::Prometheus,
             Cause::AgentMode,
@@ -260,7 +265,7 @@ pub fn no_answer(reason: &str) -> Diagnosis {
 pub fn climb(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Diagnosis>) {
     let mut found = Vec::new();
     if let Some(stale) = stale(answers) {
-        found.push(stale);
+        found.push(without_targets(answers, mesh).unwrap_or(stale));
         return (Rung::Prometheus, found);
     }
     let (failing, unscraped) = targets::incomplete(answers, mesh);
@@ -302,6 +307,17 @@ fn why_nothing_is_scraped(
     unscraped
 }
 
+/// Why a store has no sample at all: often it has no job, which the objects of the cluster explain. A Prometheus of the
+/// Operator whose selectors match no monitor is one.
+fn without_targets(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
+    let has_mesh = !mesh.expected.is_empty() || !mesh.root_namespaces.is_empty();
+    let no_sample = is_empty(answers.newest.as_ref()) && answers.targets.as_ref().is_some_and(Vec::is_empty);
+    if !has_mesh || !no_sample || answers.scoped {
+        return None;
+    }
+    not_scraped(answers, mesh)
+}
+
 fn stale(answers: &Answers) -> Option<Diagnosis> {
     let newest = answers.newest.as_ref()?.series.first().and_then(super::envelope::Series::last);
     let lag = match (answers.now, newest) {
@@ -314,6 +330,8 @@ fn stale(answers: &Answers) -> Option<Diagnosis> {
     }
     let message = if lag.is_finite() {
         format!("the newest sample is {lag:.0} s old")
+    } else if answers.scoped {
+        "the store has no sample of any target (`up`) with the scope labels of the connection".to_owned()
     } else {
         "the store has no sample of any target (`up`)".to_owned()
     };
@@ -364,7 +382,7 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
     if let Some(unselected) = monitors::unselected(mesh) {
         return Some(unselected);
     }
-    let (cause, message) = if control_plane {
+    let (cause, mut message) = if control_plane {
         (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} is", plural(mesh.expected.len(), "proxy")))
     } else {
         (
@@ -372,6 +390,10 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
             "the store has no metric of Istio: neither istiod nor any proxy is scraped".to_owned(),
         )
     };
+    let selectors = monitors::selectors(mesh);
+    if !selectors.is_empty() && !monitors::exist(mesh) {
+        message.push_str(", and the cluster has neither a PodMonitor nor a ServiceMonitor for Istio");
+    }
     if mesh.expected.is_empty() && mesh.root_namespaces.is_empty() {
         return Some(no_mesh());
     }
@@ -384,10 +406,11 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         cause,
         severity: Severity::Error,
         message,
-        evidence: vec![
-            "count by (component, tag) (istio_build)".to_owned(),
-            "count by (reporter) (istio_requests_total)".to_owned(),
-        ],
+        evidence: ["count by (component, tag) (istio_build)", "count by (reporter) (istio_requests_total)"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(selectors)
+            .collect(),
         remedy: remedy.to_owned(),
     })
 }

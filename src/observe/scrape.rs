@@ -181,6 +181,23 @@ pub fn namespace_for(
     })
 }
 
+/// Fields of a `Prometheus` object that limit monitors which its selectors match.
+#[must_use]
+pub fn limits(prometheus: &Value) -> Vec<String> {
+    let spec = &prometheus["spec"];
+    let mut limits = Vec::new();
+    if spec["paused"] == true {
+        limits.push(
+            "the Prometheus object has `paused: true`: the Operator adds the monitors when it is set to false"
+                .to_owned(),
+        );
+    }
+    if spec["ignoreNamespaceSelectors"] == true {
+        limits.push("the Prometheus object has `ignoreNamespaceSelectors: true`: monitors cover the pods of their own namespace only, so proxies of other namespaces are not scraped".to_owned());
+    }
+    limits
+}
+
 /// Jobs that we did not create and that scrape proxies, ztunnel or istiod already: pool and number of its targets.
 #[must_use]
 pub fn other_jobs(targets: &[Value], monitors: &[Monitor]) -> BTreeMap<String, usize> {

@@ -7,7 +7,7 @@ use crate::observe::instance::{Instance, State};
 use crate::observe::ladder::{Diagnosis, Rung, Severity};
 use crate::observe::signals::{Presence, SignalValue};
 use crate::prose::plural;
-use crate::task::connection::{CheckReport, DiscoverReport};
+use crate::task::connection::{CheckReport, ConnectionReport, DiscoverReport};
 use crate::task::dashboard::DashboardReport;
 use crate::task::metrics::{PromqlReport, QueryReport};
 
@@ -58,6 +58,23 @@ impl Render for DiscoverReport {
 fn address(one: &Instance) -> String {
     let service = one.service.as_ref().map(ToString::to_string);
     service.or_else(|| one.url.clone()).unwrap_or_else(|| one.fingerprint.clone())
+}
+
+impl Render for ConnectionReport {
+    fn blocks(&self, _: bool) -> Vec<Block> {
+        let words = if self.dry_run { Words::Planned } else { Words::Done };
+        let mut blocks: Vec<Block> = objects(words, &self.objects).into_iter().collect();
+        match (self.state, &self.reason) {
+            (Some(State::Unreachable), reason) => blocks.push(Block::Message {
+                severity: Cell::new(Tone::Changed, "unreachable"),
+                text: reason.clone().unwrap_or_default(),
+            }),
+            (Some(state), _) => blocks.push(Block::Line(Cell::new(Tone::Good, word(state)))),
+            (None, _) => {}
+        }
+        blocks.extend(warnings(&self.warnings));
+        blocks
+    }
 }
 
 impl Render for CheckReport {

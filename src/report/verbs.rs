@@ -9,7 +9,7 @@ use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
 use crate::prose::{agree, plural};
 use crate::task::analyze::AnalysisReport;
-use crate::task::connection::{CheckReport, DiscoverReport};
+use crate::task::connection::{CheckReport, ConnectionReport, DiscoverReport};
 use crate::task::dashboard::DashboardReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
 use crate::task::metrics::{PromqlReport, QueryReport};
@@ -33,6 +33,7 @@ pub fn blocks(verb: &str, report: &Value, wide: bool) -> Option<Vec<Block>> {
         "scrape.apply" | "scrape.remove" => of::<ScrapeReport>(report, wide),
         "traffic.apply" | "traffic.clear" => of::<TrafficReport>(report, wide),
         "connection.discover" => of::<DiscoverReport>(report, wide),
+        "connection.apply" => of::<ConnectionReport>(report, wide),
         "connection.check" => of::<CheckReport>(report, wide),
         "metrics.query" => of::<QueryReport>(report, wide),
         "metrics.promql" => of::<PromqlReport>(report, wide),

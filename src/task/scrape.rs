@@ -153,6 +153,7 @@ impl Task for Apply {
             return Ok(Outcome::Unchanged(report));
         };
         report.prometheus = Some(place(&prometheus));
+        report.warnings.extend(scrape::limits(&prometheus));
         let objects = monitor_objects(&cluster, &prometheus, &monitors, &params).await?;
         let options = ApplyOptions {
             family: Family::Scrape,

@@ -11,7 +11,7 @@ use sailhand::cluster::Clusters;
 use sailhand::config::{Connection, Target};
 use sailhand::error::{Class, Classify as _, Code};
 use sailhand::http::Credentials;
-use sailhand::observe::instance::{Instance, InstanceKind};
+use sailhand::observe::instance::{Instance, InstanceKind, State};
 use sailhand::observe::ladder::{Cause, Rung};
 use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove, Watch};
 use sailhand::task::metrics::{Promql, Query, QueryReport};
@@ -211,9 +211,22 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
 
     let service = json!({"namespace": space, "name": "metrics", "port": 9090});
     let params = json!({"name": "mesh", "kind": "prometheus", "service": service, "check": false});
-    assert!(run(Apply, &cx, params.clone()).await.unwrap().0);
+    let (changed, report) = run(Apply, &cx, params.clone()).await.unwrap();
+    assert!(changed && report.state.is_none(), "a server that is not asked has no state");
     assert!(!run(Apply, &cx, params).await.unwrap().0, "a second run writes nothing");
-    // The API server cannot reach a pod that no node runs, and says so.
+    // The API server cannot reach a pod that no node runs, and says so. The connection is stored nevertheless, at once.
+    let params = json!({"name": "later", "kind": "prometheus", "service": service});
+    let (changed, report) = run(Apply, &cx, params).await.unwrap();
+    assert!(changed && report.objects.len() == 1, "{report:?}");
+    assert_eq!(report.state, Some(State::Unreachable));
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("does not answer") && reason.contains("metrics"), "{reason}");
+    let (_, report) = run(Check, &cx, json!({"connection": "later"})).await.unwrap();
+    assert_eq!((report.rung, report.findings[0].cause), (Rung::Unreachable, Cause::NoAnswer), "{report:?}");
+    let params =
+        json!({"name": "typo", "kind": "prometheus", "service": {"namespace": space, "name": "metrix", "port": 9090}});
+    let (_, report) = run(Apply, &cx, params).await.unwrap();
+    assert!(report.state == Some(State::Unreachable) && report.reason.unwrap().contains("\"metrix\" not found"));
     let error = run(Promql, &cx, json!({"connection": "mesh", "query": "up"})).await.err().unwrap();
     assert_eq!(error.code(), Code::SH3502, "{error}");
     assert!(run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);

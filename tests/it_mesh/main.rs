@@ -24,6 +24,7 @@ mod lifecycle;
 mod mesh_settings;
 #[path = "../mesh_target/mod.rs"]
 mod mesh_target;
+mod operator;
 mod permissions;
 mod port_forward;
 mod profiles;

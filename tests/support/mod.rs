@@ -32,6 +32,7 @@ pub mod nats;
 pub mod operator_crds;
 pub mod own_control_plane;
 pub mod prometheus;
+pub mod prometheus_operator;
 pub mod tcp_proxy;
 pub mod tools;
 pub mod worker;

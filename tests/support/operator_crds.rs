@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::istio_crds::kubectl;
 
-/// Version of the Operator whose CRDs are used.
-const MODULE: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
+/// The Operator's module; `tests/tools/prometheus-operator` pins its version.
+const MODULE: &str = "github.com/prometheus-operator/prometheus-operator";
 const KINDS: [(&str, &str); 3] =
     [("Prometheus", "prometheuses"), ("PodMonitor", "podmonitors"), ("ServiceMonitor", "servicemonitors")];
 
@@ -40,16 +40,26 @@ pub fn install_by(kubectl: impl Fn(&[&str])) {
     }
 }
 
+/// All CRDs of the Operator's version, which its program needs.
+pub fn install_all_by(kubectl: impl Fn(&[&str])) {
+    let folder = module().expect("the Operator's Go module");
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", folder.to_str().unwrap()]);
+    kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+}
+
 fn module() -> Option<PathBuf> {
-    let output = Command::new("go").args(["env", "GOMODCACHE"]).output().ok()?;
-    let cache = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-    let folder = cache.join(MODULE).join("example/prometheus-operator-crd");
+    let tool = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/tools/prometheus-operator");
+    let listed = Command::new("go").args(["list", "-m", "-f", "{{.Dir}}", MODULE]).current_dir(&tool).output().ok()?;
+    let folder = PathBuf::from(String::from_utf8(listed.stdout).ok()?.trim()).join("example/prometheus-operator-crd");
     if folder.is_dir() {
         return Some(folder);
     }
     #[allow(clippy::print_stderr, reason = "a test that checks less has to say so")]
     {
-        eprintln!("NOT CHECKED against the Prometheus Operator's own CRDs: run `go mod download {MODULE}`");
+        eprintln!(
+            "NOT CHECKED against the Prometheus Operator's own CRDs: run `go mod download` in {}",
+            tool.display()
+        );
     }
     None
 }

@@ -37,6 +37,12 @@ impl Prometheus {
         Self(child, address)
     }
 
+    /// Makes it read its configuration again.
+    pub fn reload(&self) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+
     /// The answer's data, or nothing while it starts.
     pub fn ask(&self, path: &str) -> Option<Value> {
         let answer: Value = serde_json::from_str(&get(&self.1, &format!("/api/v1/{path}"))?.1).ok()?;

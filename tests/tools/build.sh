@@ -6,8 +6,8 @@
 #   build.sh nats       only nats-server
 #   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
-#                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, a double of Grafana,
-#                       and buf and ghz for the bridge's gRPC
+#                       Flux's server-side apply, Prometheus with its promtool, the Prometheus Operator, VictoriaMetrics,
+#                       a double of Grafana, and buf and ghz for the bridge's gRPC
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -38,6 +38,8 @@ prometheus_version=3.10.0 # the one that the addon pins; its Go module is v0.310
 prometheus_tags=netgo,remove_all_sd,enable_kubernetes_sd
 prometheus_flags="-X github.com/prometheus/common/version.Version=$prometheus_version"
 
+prometheus_operator_flags="-X github.com/prometheus/common/version.Version=0.85.0"
+
 # name | folder of its go.mod | package | fitting versions (none: always built) | how to ask for it | extra linker flags |
 # build tags
 tools=(
@@ -63,6 +65,7 @@ istio_tools=(
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
   "prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|||$prometheus_flags|$prometheus_tags"
+  "prometheus-operator|prometheus-operator|github.com/prometheus-operator/prometheus-operator/cmd/operator|||$prometheus_operator_flags"
   "victoria-metrics|victoria-metrics|github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics|||"
 )
 node_tools=(

@@ -225,7 +225,11 @@ export type Via = "auto" | "proxy" | "port-forward";
 
 /** Parameters of `connection.apply`. */
 export interface ConnectionApplyParams {
-  /** Whether to ask the server first, and to refuse a name for one that does not answer as its kind. */
+  /**
+   * Whether to ask the server first. A server that answers as another kind, or refuses the request,
+   * gets no connection. For one that does not answer the connection is stored, and the report has
+   * the state `unreachable` with the reason.
+   */
   check?: boolean;
   /** Report what would be written, write nothing. */
   dry_run?: boolean;
@@ -1730,8 +1734,24 @@ export interface ConformanceRunReport {
   summary: Summary;
 }
 
-/** The report of a command about a set of objects, in the order of its writes. */
-export type ConnectionApplyReport = ConfigApplyReport;
+/** What is known of a server after discovery and one request. */
+export type State = "discovered" | "connected" | "refused" | "unreachable";
+
+/** Report of `connection.apply`. */
+export interface ConnectionApplyReport {
+  /** Nothing was written. */
+  dry_run?: boolean;
+  /** The object that stores the connection. */
+  objects: ObjectReport[];
+  /** Lines left out because the report would not fit into a message; always 0. */
+  omitted?: number;
+  /** Why the server is unreachable. */
+  reason?: string | null;
+  /** `connected` or `unreachable`; absent if the server was not asked. */
+  state?: State | null;
+  /** Reasons why the command may not have had the intended effect. */
+  warnings?: string[];
+}
 
 /** Why a rung was not reached, or what falsifies numbers. The words are part of the contract. */
 export type Cause = "no-answer" | "credential-refused" | "not-prometheus" | "agent-mode" | "stale" | "nothing-scrapes-istio" | "proxies-not-scraped" | "no-traffic" | "monitor-not-selected" | "targets-missing" | "targets-down" | "wrong-annotation" | "merging-off" | "ambient-without-waypoint" | "scraped-twice" | "several-clusters" | "telemetry-removes-metrics" | "buckets-dropped" | "partial-answer" | "pods-forbidden" | "network-policy" | "strict-mtls" | "store-intercepted" | "native-sidecars-not-seen" | "duplicate-samples" | "limit-exceeded" | "application-metrics-fail" | "window-too-short" | "other-store" | "several-replicas" | "relabeling-drops";
@@ -1787,9 +1807,6 @@ export interface ConnectionDiscoverEvidence {
 
 /** Product behind Prometheus' HTTP API. Products differ in the endpoints they serve beside `query`. */
 export type Flavor = "prometheus" | "prometheus-agent" | "thanos" | "victoria-metrics" | "mimir" | "google-managed" | "grafana";
-
-/** What is known of a server after discovery and one request. */
-export type State = "discovered" | "connected" | "refused" | "unreachable";
 
 /** One server. */
 export interface Instance {

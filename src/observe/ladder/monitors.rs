@@ -6,54 +6,99 @@ use super::{Cause, Diagnosis, Mesh, Severity, text};
 use crate::analysis::istio::selector::selects;
 use crate::observe::scrape::reads_namespace;
 
-/// A monitor for Istio that no Prometheus object selects.
+/// Fields of a Prometheus object without any of which the Operator does not write the configuration.
+const SELECTORS: [&str; 4] = ["serviceMonitorSelector", "podMonitorSelector", "probeSelector", "scrapeConfigSelector"];
+
+/// A monitor for Istio that the store's Prometheus object does not select.
 pub(super) fn unselected(mesh: &Mesh) -> Option<Diagnosis> {
-    let of_istio = |monitor: &&Value| {
-        let text = monitor["spec"].to_string();
-        ["istio", "15020", "15090", "15014", "http-envoy-prom", "envoy"].iter().any(|word| text.contains(word))
-    };
-    for monitor in mesh.monitors.iter().filter(of_istio) {
+    let prometheuses = of_store(mesh);
+    for monitor in mesh.monitors.iter().filter(|monitor| is_for_istio(monitor)) {
         let kind = monitor["kind"].as_str().unwrap_or("PodMonitor");
         let field = if kind == "ServiceMonitor" { "serviceMonitor" } else { "podMonitor" };
-        let reasons: Vec<String> = mesh
-            .operator_prometheuses
+        let reasons: Vec<String> = prometheuses
             .iter()
             .filter_map(|prometheus| refusal(prometheus, monitor, field, &mesh.namespaces))
             .collect();
-        if reasons.is_empty() || reasons.len() < mesh.operator_prometheuses.len() {
+        if reasons.is_empty() || reasons.len() < prometheuses.len() {
             continue;
         }
         let place = format!("{kind} {}/{}", text(monitor, "namespace"), text(monitor, "name"));
+        let selectors = prometheuses.iter().map(|prometheus| selectors_of(prometheus, field));
         return Some(Diagnosis {
             cause: Cause::MonitorNotSelected,
             severity: Severity::Error,
             message: format!("{place} is not selected: {}", reasons.join("; ")),
-            evidence: vec![place],
-            remedy: "Add the labels that the selector requires to the monitor or its namespace, or widen the selector."
-                .to_owned(),
+            evidence: [place].into_iter().chain(selectors).collect(),
+            remedy: "Add the labels that the selector requires to the monitor or its namespace, or change the named field of the Prometheus object; `scrape.apply` creates monitors with these labels.".to_owned(),
         });
     }
     None
+}
+
+/// The Prometheus objects whose pods are the store's; all of the cluster if the pods do not show it, as for a store by URL.
+fn of_store(mesh: &Mesh) -> Vec<&Value> {
+    let is_own = |prometheus: &&Value| {
+        mesh.store_pods.iter().any(|pod| {
+            pod["metadata"]["namespace"] == prometheus["metadata"]["namespace"]
+                && pod["metadata"]["labels"]["operator.prometheus.io/name"] == prometheus["metadata"]["name"]
+        })
+    };
+    let own: Vec<&Value> = mesh.operator_prometheuses.iter().filter(is_own).collect();
+    if own.is_empty() { mesh.operator_prometheuses.iter().collect() } else { own }
+}
+
+/// Whether the cluster has monitors for Istio.
+pub(super) fn exist(mesh: &Mesh) -> bool {
+    mesh.monitors.iter().any(is_for_istio)
+}
+
+fn is_for_istio(monitor: &Value) -> bool {
+    let text = monitor["spec"].to_string();
+    ["istio", "15020", "15090", "15014", "http-envoy-prom", "envoy"].iter().any(|word| text.contains(word))
+}
+
+/// The selectors of the store's Prometheus objects, as evidence.
+pub(super) fn selectors(mesh: &Mesh) -> Vec<String> {
+    let of = |prometheus: &&Value| ["podMonitor", "serviceMonitor"].map(|field| selectors_of(prometheus, field));
+    of_store(mesh).iter().flat_map(of).collect()
+}
+
+fn selectors_of(prometheus: &Value, field: &str) -> String {
+    let shown = |name: String| match &prometheus["spec"][&name] {
+        Value::Null => format!("no {name}"),
+        selector => format!("{name} {selector}"),
+    };
+    format!(
+        "Prometheus {}/{}: {}, {}",
+        text(prometheus, "namespace"),
+        text(prometheus, "name"),
+        shown(format!("{field}Selector")),
+        shown(format!("{field}NamespaceSelector"))
+    )
 }
 
 /// Why a Prometheus object does not select a monitor; none when it does. Source: Prometheus Operator's API types: an
 /// absent selector selects nothing, an empty one everything.
 pub(super) fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value]) -> Option<String> {
     let name = format!("Prometheus {}/{}", text(prometheus, "namespace"), text(prometheus, "name"));
-    let selector = &prometheus["spec"][format!("{field}Selector")];
+    let spec = &prometheus["spec"];
+    let selector = &spec[format!("{field}Selector")];
     if selector.is_null() {
-        return Some(format!("{name} has no {field}Selector, which selects nothing"));
+        let unmanaged = SELECTORS.iter().all(|field| spec[field].is_null());
+        let more = if unmanaged { "; without any selector the Operator does not write its configuration" } else { "" };
+        return Some(format!("{name} has no {field}Selector, which selects nothing{more}"));
     }
     if !selects(selector, &monitor["metadata"]["labels"]) {
         return Some(format!("its labels do not match {field}Selector {selector} of {name}"));
     }
-    if reads_namespace(prometheus, field, text(monitor, "namespace"), namespaces) {
-        return None;
+    if !reads_namespace(prometheus, field, text(monitor, "namespace"), namespaces) {
+        let spaces = &spec[format!("{field}NamespaceSelector")];
+        return Some(if spaces.is_null() {
+            format!("{name} has no {field}NamespaceSelector, which means its own namespace only")
+        } else {
+            format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}")
+        });
     }
-    let spaces = &prometheus["spec"][format!("{field}NamespaceSelector")];
-    Some(if spaces.is_null() {
-        format!("{name} has no {field}NamespaceSelector, which means its own namespace only")
-    } else {
-        format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}")
-    })
+    (spec["paused"] == true)
+        .then(|| format!("{name} has `paused: true`, so the Operator does not change its configuration"))
 }

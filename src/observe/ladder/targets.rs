@@ -63,8 +63,9 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
     for target in targets {
         let labels = &target["labels"];
         let discovered = &target["discoveredLabels"];
-        let pod = labels["pod"].as_str().or_else(|| discovered["__meta_kubernetes_pod_name"].as_str());
-        let space = labels["namespace"].as_str().or_else(|| discovered["__meta_kubernetes_namespace"].as_str());
+        // Labels of the target may be relabeled: enforcedNamespaceLabel of the Operator sets the monitor's namespace.
+        let pod = discovered["__meta_kubernetes_pod_name"].as_str().or_else(|| labels["pod"].as_str());
+        let space = discovered["__meta_kubernetes_namespace"].as_str().or_else(|| labels["namespace"].as_str());
         let (Some(pod), Some(space), Some(port)) = (pod, space, port(target)) else { continue };
         let pod = format!("{space}/{pod}");
         if target["health"] == "up" {

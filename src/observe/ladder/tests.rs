@@ -324,3 +324,58 @@ fn pairs_of_faults_are_both_named() {
     let wanted = [Cause::LimitExceeded, Cause::PodsForbidden, Cause::WrongAnnotation, Cause::DuplicateSamples];
     assert_eq!(found, wanted);
 }
+
+/// A store of the Operator without any target, beside an idle one that selects everything.
+fn operated(spec: &Value) -> (Answers, Mesh) {
+    let (mut answers, mut mesh) = healthy();
+    answers.newest = Some(answer(&[]));
+    (answers.builds, answers.requests) = (Some(answer(&[])), Some(answer(&[])));
+    answers.targets = Some(vec![]);
+    let labels = json!({"operator.prometheus.io/name": "k8s"});
+    mesh.store_pods =
+        vec![json!({"metadata": {"namespace": "monitoring", "name": "prometheus-k8s-0", "labels": labels}})];
+    let object =
+        |name: &str, spec: &Value| json!({"metadata": {"namespace": "monitoring", "name": name}, "spec": spec});
+    let everything = json!({"podMonitorSelector": {}, "podMonitorNamespaceSelector": {}});
+    mesh.operator_prometheuses = vec![object("k8s", spec), object("other", &everything)];
+    (answers, mesh)
+}
+
+#[test]
+fn store_without_targets_is_explained_by_the_selectors_of_its_own_prometheus_object() {
+    let (answers, mut mesh) = operated(&json!({"podMonitorSelector": {"matchLabels": {"release": "kps"}}}));
+    assert_eq!(causes(&answers, &mesh), (Rung::Prometheus, vec![Cause::NothingScrapesIstio]));
+    let monitor = json!({"kind": "PodMonitor", "metadata": {"namespace": "monitoring", "name": "envoy"},
+        "spec": {"podMetricsEndpoints": [{"port": "http-envoy-prom"}]}});
+    mesh.monitors = vec![monitor];
+    let (_, found) = climb(&answers, &mesh);
+    assert_eq!(found[0].cause, Cause::MonitorNotSelected, "the other object selects it: {found:?}");
+    assert!(found[0].message.contains("Prometheus monitoring/k8s") && !found[0].message.contains("other"), "{found:?}");
+}
+
+#[test]
+fn store_without_targets_of_a_scope_is_stale_and_not_unscraped() {
+    let (mut answers, mesh) = operated(&json!({}));
+    answers.scoped = true;
+    let (rung, found) = climb(&answers, &mesh);
+    assert_eq!((rung, found[0].cause), (Rung::Prometheus, Cause::Stale));
+    assert!(found[0].message.contains("scope labels"), "{found:?}");
+}
+
+#[test]
+fn target_stands_for_the_pod_that_was_discovered_and_not_for_a_relabeled_one() {
+    let (mut answers, mesh) = healthy();
+    let discovered = json!({"__meta_kubernetes_namespace": "shop", "__meta_kubernetes_pod_name": "web-1"});
+    answers.targets.as_mut().unwrap()[0]["discoveredLabels"] = discovered;
+    answers.targets.as_mut().unwrap()[0]["labels"]["namespace"] = json!("monitoring");
+    assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));
+}
+
+#[test]
+fn server_that_is_not_ready_does_not_answer() {
+    let body = "Service Unavailable".to_owned();
+    let trouble = super::super::envelope::data(&super::super::envelope::Answer { status: 503, body }).unwrap_err();
+    let (rung, finding) = unusable(&trouble);
+    assert_eq!((rung, finding.cause), (Rung::Reachable, Cause::NoAnswer), "{finding:?}");
+    assert_eq!(finding.message, "the server is not ready (HTTP 503): Service Unavailable");
+}

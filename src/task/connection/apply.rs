@@ -9,7 +9,8 @@ use super::store::{self, Record, Store, Via};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
-use crate::observe::instance::{InstanceKind, ServiceAddress, root};
+use crate::error::{Class, Classify as _};
+use crate::observe::instance::{InstanceKind, ServiceAddress, State, root};
 use crate::observe::promql;
 use crate::task::{Error, Failure, Outcome, Task, TaskContext, objects_ended, record};
 
@@ -36,7 +37,8 @@ pub struct ApplyParams {
     /// How to reach the Service.
     #[serde(default)]
     pub via: Via,
-    /// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
+    /// Whether to ask the server first. A server that answers as another kind, or refuses the request, gets no connection.
+    /// For one that does not answer the connection is stored, and the report has the state `unreachable` with the reason.
     #[serde(default = "yes")]
     pub check: bool,
     /// Report what would be written, write nothing.
@@ -48,12 +50,40 @@ const fn yes() -> bool {
     true
 }
 
+/// Report of `connection.apply`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionReport {
+    /// Nothing was written.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The object that stores the connection.
+    pub objects: Vec<ObjectReport>,
+    /// Lines left out because the report would not fit into a message; always 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+    /// Reasons why the command may not have had the intended effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// `connected` or `unreachable`; absent if the server was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Why the server is unreachable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 impl Task for Apply {
     const VERB: &'static str = "connection.apply";
     const SUMMARY: &'static str =
         "Stores a named connection to a Prometheus-compatible store or a Grafana of the cluster, after checking it.";
     type Params = ApplyParams;
-    type Report = ObjectsReport;
+    type Report = ConnectionReport;
 
     fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
         report.objects.iter().collect()
@@ -85,7 +115,7 @@ impl Task for Apply {
         &self,
         cx: &TaskContext,
         params: ApplyParams,
-    ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+    ) -> Result<Outcome<ConnectionReport>, Failure<ConnectionReport>> {
         if let Some(name) = params.scope.keys().find(|name| !promql::is_label_name(name)) {
             let reason = format!("{name:?} is not the name of a Prometheus label");
             return Err(Error::Parameter { field: "scope", reason }.into());
@@ -95,10 +125,18 @@ impl Task for Apply {
             let reason = format!("{:?} is a connection of the worker's configuration", params.name);
             return Err(Error::Parameter { field: "name", reason }.into());
         }
+        let mut report = ConnectionReport::default();
         let record = Record { kind: params.kind, service: params.service, scope: params.scope, via: params.via };
         if params.check {
             cx.step("plan", 0, 1, format!("asking {}", record.service));
-            ask(&Store::of_record(cluster.clone(), &record)).await?;
+            match ask(&Store::of_record(cluster.clone(), &record)).await {
+                Ok(()) => report.state = Some(State::Connected),
+                Err(Error::Connection(error)) if matches!(error.class(), Class::Retry { .. }) => {
+                    report.state = Some(State::Unreachable);
+                    report.reason = Some(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let name = store::installation(&params.name);
         let object = record::object(&cluster, &name, store::RECORD, &record);
@@ -111,7 +149,10 @@ impl Task for Apply {
             ..ApplyOptions::default()
         };
         let done = apply(&cluster, &name, vec![object], &options, &cx.guard, cx.progress.as_ref()).await;
-        objects_ended(done, |report| report)
+        objects_ended(done, |done| {
+            let ObjectsReport { dry_run, objects, omitted, warnings } = done;
+            ConnectionReport { dry_run, objects, omitted, warnings, ..report.clone() }
+        })
     }
 }
 
@@ -124,6 +165,9 @@ async fn ask(server: &Store) -> Result<(), Error> {
             let health: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
             if health["database"].is_string() {
                 return Ok(());
+            }
+            if matches!(answer.status, 502..=504) {
+                return Err(server.not_ready(&answer));
             }
             Err(server.foreign(&answer))
         }

@@ -197,6 +197,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
             instance.flavor = Flavor::PrometheusAgent;
             return (State::Connected, Some(Unusable::Agent.to_string()));
         }
+        Err(trouble @ Unusable::NotReady { .. }) => return (State::Unreachable, Some(trouble.to_string())),
         Err(trouble @ Unusable::Refused { .. }) => {
             return (
                 State::Refused,

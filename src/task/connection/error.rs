@@ -160,7 +160,7 @@ impl Classify for ConnectionError {
             Self::Unknown { .. } | Self::OtherKind { .. } => Class::Rejected,
             Self::NoAnswer { .. } | Self::Rejected { status: 429 | 500..=599, .. } => Class::RETRY,
             Self::Unusable { source, .. } => match source {
-                Unusable::Query { status: 429 | 500..=599, .. } => Class::RETRY,
+                Unusable::Query { status: 429 | 500..=599, .. } | Unusable::NotReady { .. } => Class::RETRY,
                 _ => Class::Terminal,
             },
             Self::TooLarge { .. }
@@ -183,6 +183,7 @@ impl Classify for ConnectionError {
             Self::Unknown { .. } | Self::OtherKind { .. } => Code::SH3501,
             Self::NoAnswer { .. } => Code::SH3502,
             Self::Unusable { source, .. } => match source {
+                Unusable::NotReady { .. } => Code::SH3502,
                 Unusable::Refused { .. } => Code::SH3503,
                 Unusable::Foreign { .. } => Code::SH3504,
                 Unusable::Agent => Code::SH3505,

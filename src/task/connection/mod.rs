@@ -12,7 +12,7 @@ mod objects;
 pub(super) mod store;
 mod watch;
 
-pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
+pub use apply::{Apply, ApplyParams, ConnectionReport, Remove, RemoveParams};
 pub use check::{Check, CheckParams, CheckReport};
 pub use discover::{Discover, DiscoverParams, DiscoverReport};
 pub use error::ConnectionError;

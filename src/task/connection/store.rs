@@ -433,6 +433,11 @@ impl Store {
         self.unusable(Unusable::Foreign { status: answer.status, reason })
     }
 
+    /// 502, 503 or 504 of a proxy, or of a server that starts.
+    pub fn not_ready(&self, answer: &Answer) -> Error {
+        self.unusable(Unusable::NotReady { status: answer.status, text: envelope::cut(answer.body.trim(), 80) })
+    }
+
     fn unusable(&self, source: Unusable) -> Error {
         ConnectionError::Unusable { address: self.address.clone(), source }.into()
     }

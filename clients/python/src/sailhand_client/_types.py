@@ -230,8 +230,9 @@ Via = Literal["auto", "proxy", "port-forward"]
 ConnectionApplyParams = TypedDict(
     "ConnectionApplyParams",
     {
-        # Whether to ask the server first, and to refuse a name for one that does not answer as its
-        # kind.
+        # Whether to ask the server first. A server that answers as another kind, or refuses the
+        # request, gets no connection. For one that does not answer the connection is stored, and
+        # the report has the state `unreachable` with the reason.
         "check": "NotRequired[bool]",
         # Report what would be written, write nothing.
         "dry_run": "NotRequired[bool]",
@@ -1837,8 +1838,27 @@ ConformanceRunReport = TypedDict(
     },
 )
 
-# The report of a command about a set of objects, in the order of its writes.
-ConnectionApplyReport = ConfigApplyReport
+# What is known of a server after discovery and one request.
+State = Literal["discovered", "connected", "refused", "unreachable"]
+
+# Report of `connection.apply`.
+ConnectionApplyReport = TypedDict(
+    "ConnectionApplyReport",
+    {
+        # Nothing was written.
+        "dry_run": "NotRequired[bool]",
+        # The object that stores the connection.
+        "objects": "list[ObjectReport]",
+        # Lines left out because the report would not fit into a message; always 0.
+        "omitted": "NotRequired[int]",
+        # Why the server is unreachable.
+        "reason": "NotRequired[str | None]",
+        # `connected` or `unreachable`; absent if the server was not asked.
+        "state": "NotRequired[State | None]",
+        # Reasons why the command may not have had the intended effect.
+        "warnings": "NotRequired[list[str]]",
+    },
+)
 
 # Why a rung was not reached, or what falsifies numbers. The words are part of the contract.
 Cause = Literal["no-answer", "credential-refused", "not-prometheus", "agent-mode", "stale", "nothing-scrapes-istio", "proxies-not-scraped", "no-traffic", "monitor-not-selected", "targets-missing", "targets-down", "wrong-annotation", "merging-off", "ambient-without-waypoint", "scraped-twice", "several-clusters", "telemetry-removes-metrics", "buckets-dropped", "partial-answer", "pods-forbidden", "network-policy", "strict-mtls", "store-intercepted", "native-sidecars-not-seen", "duplicate-samples", "limit-exceeded", "application-metrics-fail", "window-too-short", "other-store", "several-replicas", "relabeling-drops"]
@@ -1901,9 +1921,6 @@ ConnectionDiscoverEvidence = TypedDict(
 
 # Product behind Prometheus' HTTP API. Products differ in the endpoints they serve beside `query`.
 Flavor = Literal["prometheus", "prometheus-agent", "thanos", "victoria-metrics", "mimir", "google-managed", "grafana"]
-
-# What is known of a server after discovery and one request.
-State = Literal["discovered", "connected", "refused", "unreachable"]
 
 # One server.
 Instance = TypedDict(
