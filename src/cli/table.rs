@@ -220,7 +220,7 @@ mod tests {
 
     /// Before: `targets` was a table from 94 columns on, and blocks on a usual terminal of 80.
     #[test]
-    fn a_narrow_table_leaves_out_the_columns_that_it_can_spare() {
+    fn narrow_table_omits_optional_columns() {
         let within = |width| {
             let mut table = Table::new(&["NAME", "VERSION", "API SERVER"]).spare(&["VERSION", "API SERVER"]);
             table.row([Cell::plain("dev"), Cell::plain("0.1.0"), Cell::filling("https://cluster.example:6443")]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_cell_is_whole_in_the_wide_format() {
+    fn short_cell_is_not_cut_in_the_wide_format() {
         let table = || {
             let mut table = Table::new(&["KEY"]);
             table.row([Cell::short("0123456789", 4)]);

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_objects_alone_are_no_capability() {
+    fn stored_objects_alone_do_not_prove_a_capability() {
         let (access, summary) = access(&Profile::default(), |case| Some(passed_or(case, Status::Failed)));
         assert_eq!((access.capability, access.compliance), (Capability::None, Compliance::NotApplicable));
         assert_eq!((access.present, access.complete), (Some(true), true));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_injection_label_wins_over_the_revision() {
+    fn injection_label_takes_precedence_over_the_revision() {
         let of = |pairs: &[(&str, &str)]| {
             let labels: Labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             namespace_revision(&labels).map(str::to_owned)

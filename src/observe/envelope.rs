@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_other_servers_are_not_taken_for_queries() {
+    fn responses_of_other_servers_are_recognized() {
         for (status, body) in [
             (200, "<!doctype html><title>Log in</title>"),
             (200, ""),

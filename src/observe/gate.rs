@@ -264,7 +264,7 @@ mod tests {
 
     /// A hundred rollouts of each canary: the good ones are let through, the bad ones never get all traffic.
     #[test]
-    fn hundred_rollouts_of_each_canary_end_rightly() {
+    fn simulated_rollouts_end_with_the_right_decision() {
         let canary = |errors, latency, gaps| Canary { errors, latency, gaps };
         let cases: [(&str, bool, Canary); 8] = [
             ("healthy", true, canary(|_| 0.001, |_| 200.0, 0.0)),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn few_requests_decide_nothing() {
+    fn few_requests_are_inconclusive() {
         let sample = |requests, failed| Sample { requests, failed, latency_p99_ms: Some(10.0) };
         let verdict = |one: Sample| judge(&thresholds(), Some(&one));
         assert_eq!(verdict(sample(49.0, 49.0)), Verdict::NoData);

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_add_up_below_certainty() {
+    fn evidence_adds_up_to_less_than_certainty() {
         let evidence = |weight| Evidence { signal: String::new(), object: String::new(), weight };
         assert!((score(&[evidence(0.5), evidence(0.5)]) - 0.75).abs() < 1e-9);
         assert!(score(&[]).abs() < 1e-9);

@@ -114,7 +114,7 @@ fn schemas_follow_the_conventions_of_the_contract() {
 }
 
 #[test]
-fn each_convention_rejects_violations() {
+fn violations_of_each_convention_are_found() {
     let broken = [
         ("dryRun", json!({"type": "boolean"}), "snake_case"),
         ("api_Version", json!({"type": "string"}), "snake_case"),

@@ -56,7 +56,7 @@ async fn pod(cx: &TaskContext, space: &str, name: &str, ip: &str, ports: &[u16],
 }
 
 #[tokio::test]
-async fn prometheus_finds_the_pods_that_ask_for_it() {
+async fn prometheus_scrapes_annotated_pods() {
     let space = unique("addon-metrics");
     let (cx, _) = context(&space, 1);
     let files = files(&cx, &space, json!({"addon": "prometheus"})).await;

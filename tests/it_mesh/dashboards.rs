@@ -148,7 +148,7 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
 }
 
 #[tokio::test]
-async fn lost_answers_and_lost_storage_are_made_good_by_the_next_run() {
+async fn next_run_repairs_lost_responses_and_lost_storage() {
     let (grafana, cx) = start_grafana("faults").await;
     let mut runs = 0;
     grafana.state.lock().unwrap().lose_answers = 3;

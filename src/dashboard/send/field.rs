@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_forms_are_those_of_files() {
+    fn line_ends_of_forms_become_line_feeds() {
         let schema = schema();
         let fields = fields(&schema);
         let inputs = Inputs::from([

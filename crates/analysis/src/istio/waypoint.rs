@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn waypoints_are_known_by_class_and_protocol() {
+    fn waypoint_is_recognized_by_class_and_protocol() {
         for (spec, expected) in [
             (json!({"gatewayClassName": "istio-waypoint"}), true),
             (json!({"gatewayClassName": "own", "listeners": [{"protocol": "HBONE"}]}), true),
