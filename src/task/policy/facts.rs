@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::desired::Policy;
 use super::params::Of;
-use crate::analysis::istio::pod::has_ended;
+use crate::analysis::istio::pod::{has_ended, is_gateway, is_redirected};
 use crate::cluster::{self, Cluster};
 use crate::task::istio_api::{NETWORKING, SECURITY, newest};
 use crate::task::pods;
@@ -49,9 +49,8 @@ impl Pod {
             namespace: metadata["namespace"].as_str()?.to_owned(),
             labels: metadata["labels"].clone(),
             proxy: pods::has_proxy(pod),
-            ambient: metadata["annotations"]["ambient.istio.io/redirection"] == "enabled",
-            gateway: metadata["annotations"]["inject.istio.io/templates"] == "gateway"
-                || metadata["labels"]["gateway.istio.io/managed"] == "istio.io-gateway-controller",
+            ambient: is_redirected(pod),
+            gateway: is_gateway(pod),
             probes_pass: metadata["annotations"][probe] != "false",
         })
     }
