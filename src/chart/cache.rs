@@ -14,7 +14,7 @@ const IN_MEMORY: usize = 16 << 20;
 
 const RENDERED: &str = "rendered";
 
-/// See the module.
+/// Cache of charts and rendered manifests.
 pub(super) struct Cache {
     folder: Option<PathBuf>,
     rendered: Mutex<HashMap<String, Arc<str>>>,

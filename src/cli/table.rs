@@ -41,7 +41,7 @@ impl Cell {
     }
 }
 
-/// See the module.
+/// A table with a header.
 pub(super) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
@@ -165,7 +165,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         let padded = |text: &str, column: usize| {
-            // The last column needs no blanks behind it.
+            // The last column needs no trailing spaces.
             let blanks =
                 if column + 1 == widths.len() { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
             (text.to_owned(), " ".repeat(blanks))

@@ -71,16 +71,16 @@ pub enum Unusable {
         /// HTTP status.
         status: u16,
     },
-    /// Not an answer of this API: HTML, another JSON document, an empty body.
-    #[error("the answer (HTTP {status}) is not one of Prometheus' HTTP API: {reason}")]
+    /// A response of another program: HTML, another JSON document, an empty body.
+    #[error("the response (HTTP {status}) is not from the HTTP API of Prometheus: {reason}")]
     Foreign {
         /// HTTP status.
         status: u16,
         /// What the server returned instead.
         reason: String,
     },
-    /// More series than are read.
-    #[error("the answer has more than {MAX_SERIES} series")]
+    /// The response has more series than the limit.
+    #[error("the response has more than {MAX_SERIES} series")]
     TooLarge,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceKind {
-    /// A server with Prometheus' HTTP API, whatever its make.
+    /// Prometheus, or another server with its HTTP API.
     Prometheus,
     /// A Grafana.
     Grafana,
@@ -74,7 +74,7 @@ pub struct ServiceAddress {
     pub tls: bool,
 }
 
-/// The path prefix of a server that is not below another path.
+/// The path prefix of a server at the root of its address.
 #[must_use]
 pub fn root() -> String {
     "/".to_owned()

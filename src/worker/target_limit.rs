@@ -1,6 +1,6 @@
 //! Limits the slots that the commands of one target occupy, and those of all targets that have several commands, so that
 //! targets whose API servers hang or whose queues are long do not block the commands of the others. Limits watches, which
-//! hold a slot for hours, in the same way. Knows targets by name only.
+//! occupy a slot for hours, in the same way. Uses only the names of targets.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,26 +11,26 @@ use tokio::time::Instant;
 
 use crate::task::SlotClass;
 
-/// One slot in so many is reserved for targets without a running command.
+/// One slot in this number is reserved for targets without a running command.
 const RESERVED: usize = 4;
 /// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
 /// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
 
-/// One slot in so many may run a watch, and one in twice as many a watch of the same target.
+/// One slot in this number may run a watch, and one in twice the number a watch of the same target.
 const WATCHES: usize = 4;
 
 /// Slots for each target, without a limit for the only target of a worker; and slots for watches.
 #[derive(Debug)]
 pub(super) struct TargetLimiter {
     by_target: HashMap<String, Arc<Slots>>,
-    /// For the commands of a target that has a running one. The first command of a target needs none of these.
+    /// Slots for further commands of targets that have a running one. The first command of a target needs none.
     further: Arc<Slots>,
     watches: Arc<Semaphore>,
     watches_of_target: HashMap<String, Arc<Semaphore>>,
 }
 
-/// Slots that some commands share.
+/// A limited number of slots.
 #[derive(Debug)]
 struct Slots {
     permits: Arc<Semaphore>,
@@ -38,7 +38,7 @@ struct Slots {
     rate: Mutex<ReleaseRate>,
 }
 
-/// One of them.
+/// An occupied slot.
 #[derive(Debug)]
 struct Slot {
     #[allow(dead_code, reason = "held until the command ends")]
@@ -72,7 +72,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut rate = self.of.rate();
         let now = Instant::now();
-        // A longer gap means that there were no commands, and says nothing about their duration.
+        // Limited, because a long gap only shows that there were no commands.
         let gap = (now - rate.released).min(MAX_SLOT_WAIT * 2);
         rate.gap = (rate.gap * 7 + gap) / 8;
         (rate.released, rate.moved) = (now, now);
@@ -101,7 +101,7 @@ impl TargetLimiter {
         let Some(of_target) = self.by_target.get(target) else {
             return Some(TargetPermit { slots: [None, None], watch });
         };
-        // A watch runs for hours, and the target is idle nevertheless.
+        // A watch occupies no slot of its target, so the target may be idle while it runs.
         let is_first = of_target.are_free() && watch.is_none();
         let slot = if watch.is_none() { Some(of_target.acquire().await?) } else { None };
         let further = if is_first { None } else { Some(self.further.acquire().await?) };

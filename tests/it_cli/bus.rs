@@ -332,7 +332,7 @@ async fn get_shows_the_state_of_a_command() {
 }
 
 #[tokio::test]
-async fn cancel_is_heard_by_workers() {
+async fn cancellation_reaches_workers() {
     let test_env = BusEnv::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
     test_env.bus.follow_control(stop.clone()).await.unwrap();

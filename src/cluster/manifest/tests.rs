@@ -42,7 +42,7 @@ fn documents_without_content_are_skipped() {
     );
     assert_eq!(names(&text), ["a", "b", "c"]);
     assert_eq!(read("").unwrap(), []);
-    // Files of Windows behind each other.
+    // Concatenated files with byte order marks.
     let marked =
         format!("\u{feff}{}---\n\u{feff}{}---\n\u{feff}---\n{}", config_map("a"), config_map("b"), config_map("c"));
     assert_eq!(names(&marked), ["a", "b", "c"]);

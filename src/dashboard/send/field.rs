@@ -63,7 +63,7 @@ pub(super) enum Kind<'a> {
 pub(super) struct Unreadable {
     /// JSON pointer of the parameter.
     pub(super) pointer: String,
-    /// The reason.
+    /// Cause of the error, as in the message.
     pub(super) reason: String,
 }
 

@@ -102,7 +102,7 @@ const FAULTS: &[(Cause, Rung, Fault)] = &[
         mesh.expected.push("shop/web-2".to_owned());
         mesh.without_annotation.push("shop/web-2".to_owned());
     }),
-    // The application answers at the annotated port: its target is up, and nothing of Istio is in it.
+    // The annotated port is one of the application: its target is up, but has no metrics of Istio.
     (Cause::WrongAnnotation, Rung::ScrapesIstio, |answers, mesh| {
         let mut target = answers.targets.as_ref().unwrap()[0].clone();
         target["labels"]["pod"] = json!("web-2");
