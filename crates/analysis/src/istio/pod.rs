@@ -37,8 +37,18 @@ pub fn is_gateway<J: Json>(pod: &J) -> bool {
     let templates = pod.string_at(&["metadata", "annotations", "inject.istio.io/templates"]);
     templates == Some("gateway")
         || label(GATEWAY_NAME).is_some()
-        || label("gateway.istio.io/managed").is_some_and(|by| by.starts_with("istio.io-"))
+        || label(MANAGED).is_some_and(|by| by.starts_with("istio.io-"))
         || label("istio").is_some_and(|component| component != "pilot")
+}
+
+/// Label of the pods that istiod creates for a Gateway of the Gateway API, with the name of the controller. Source: istio
+/// `pkg/config/constants/constants.go`.
+const MANAGED: &str = "gateway.istio.io/managed";
+
+/// Whether a pod is a waypoint that istiod created. A waypoint is a gateway by [`is_gateway`], but it gets no requests from
+/// outside the mesh, and policies with a selector do not apply to it.
+pub fn is_waypoint<J: Json>(pod: &J) -> bool {
+    pod.string_at(&["metadata", "labels", MANAGED]) == Some("istio.io-mesh-controller")
 }
 
 #[cfg(test)]
@@ -71,6 +81,7 @@ mod tests {
             (labels(json!({"app": "web"})), false),
         ] {
             assert_eq!(is_gateway(&pod), expected, "{pod}");
+            assert_eq!(is_waypoint(&pod), pod.to_string().contains("mesh-controller"), "{pod}");
         }
     }
 
