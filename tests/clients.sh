@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The third-party clients against the real thing: starts a nats-server, a worker, a gateway, a bridge and a double of
-# Meshery's HTTP endpoints, then runs clients/run.sh.
+# The third-party clients against the real thing: starts a nats-server, a worker, a gateway, a bridge, a double of
+# Meshery's HTTP endpoints and one of Grafana's, then runs clients/run.sh.
 #
 # On a control plane of its own: what the clients expect is true of a cluster without Istio's kinds, and the one that the
 # other tests share has them. At last, Meshery's operations install Istio there. Needs `just tools` and a built worker (`cargo build`; $SAILHAND_BIN names another one).
@@ -109,7 +109,34 @@ SAILHAND_BRIDGE=${SAILHAND_BRIDGE#Bridge at }
 worker=$!
 started=("$worker" "${started[@]}")
 
+# It ends with its standard input, which this script holds open.
+mkfifo "$state/grafana-input"
+exec 9<>"$state/grafana-input"
+"$cache/bin/grafana-double" serve <"$state/grafana-input" 9>&- >"$state/grafana.log" 2>&1 &
+started=("$!" "${started[@]}")
+await SAILHAND_GRAFANA "$state/grafana.log" '127[0-9.]*:[0-9]*$'
+export SAILHAND_GRAFANA_TOKEN=0123456789abcdef-grafana
+printf '%s\n' "$SAILHAND_GRAFANA_TOKEN" >"$state/grafana-token"
+curl -fsS "http://$SAILHAND_GRAFANA/control/settings" >/dev/null -d @- <<JSON
+{"apis": ["v1beta1", "v1"], "anonymous": "None", "accounts": [{"token": "$SAILHAND_GRAFANA_TOKEN", "role": "Admin"}]}
+JSON
+cat >"$state/boards.toml" <<TOML
+[targets.dev]
+kubeconfig = "$kubeconfig"
+[targets.dev.connections.boards]
+kind = "grafana"
+url = "http://$SAILHAND_GRAFANA"
+[targets.dev.connections.boards.credentials]
+bearer_token_file = "$state/grafana-token"
+[targets.dev.connections.mesh]
+kind = "prometheus"
+url = "http://prometheus.example:9090"
+TOML
+"$sailhand" run dashboard.apply --config "$state/boards.toml" -t dev -p grafana=boards -p prometheus=mesh \
+  >"$state/boards.log" 2>&1 || { cat "$state/boards.log" >&2; fail "dashboard.apply"; }
+
 code=0
+"$here/clients/run.sh" grafana || code=$?
 SAILHAND_NATS_URL=$nats_url SAILHAND_TARGET=dev "$here/clients/run.sh" clients || code=$?
 if [[ -e $charts/istio-1.30.3/base/Chart.yaml ]]; then
   kubectl() {

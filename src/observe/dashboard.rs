@@ -1,7 +1,8 @@
 //! Grafana dashboards of a mesh, as JSON of Grafana's classic dashboard model. Pure: names and labels in, JSON out.
 //!
 //! Panels select the data source by the variable `datasource`, take rates over `$__rate_interval`, and count a request
-//! once, whichever proxies report it; see [`queries`]. They therefore work with sidecars, gateways, waypoints and ztunnel.
+//! once, whichever proxies report it; see [`queries`]. They therefore work with sidecars, gateways, waypoints (also of another
+//! namespace), ztunnel, and services outside the mesh.
 
 mod boards;
 pub mod queries;
@@ -91,7 +92,8 @@ impl Panel {
 /// A variable whose values are those of a label.
 struct Variable {
     name: &'static str,
-    /// `label_values(…)`.
+    label: &'static str,
+    /// `query_result(…)`: Grafana takes the values from the text of the result.
     query: String,
 }
 
@@ -106,7 +108,7 @@ pub fn dashboard(name: DashboardName, settings: Settings<'_>) -> Value {
         json!({
             "name": variable.name, "label": variable.name, "type": "query", "datasource": source, "hide": 0,
             "query": {"query": variable.query, "refId": variable.name}, "definition": variable.query,
-            "refresh": 2, "sort": 1, "regex": "", "multi": false, "includeAll": false, "options": [],
+            "refresh": 2, "sort": 1, "regex": format!("/{}=\"([^\"]+)\"/", variable.label), "multi": false, "includeAll": false, "options": [],
         })
     }));
     let panels: Vec<Value> = (0_u32..).zip(panels).map(|(index, panel)| panel_json(index, &panel, &source)).collect();
@@ -136,7 +138,7 @@ fn panel_json(index: u32, panel: &Panel, source: &Value) -> Value {
         "id": index + 1, "type": "timeseries", "title": panel.title, "datasource": source,
         "gridPos": {"x": index % 2 * 12, "y": index / 2 * 8, "w": 12, "h": 8},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {"legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": {"mode": "multi", "sort": "desc"}},
         "targets": targets.collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,6 @@
-//! Limits the slots that the commands of one target occupy, and those of all targets that have several commands, so that
-//! targets whose API servers hang or whose queues are long do not block the commands of the others. Limits watches, which
-//! occupy a slot for hours, in the same way. Uses only the names of targets.
+//! Limits the slots that the commands of one target occupy, and those of all busy targets together, so that targets whose
+//! API servers hang or whose queues are long do not block the commands of the others. Limits watches, which occupy a slot
+//! for hours, in the same way. Uses only the names of targets.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,13 @@ use tokio::time::Instant;
 
 use crate::task::SlotClass;
 
-/// One slot in this number is reserved for targets without a running command.
+/// One slot in this number is reserved for targets without a running command; half of these for quiet targets.
 const RESERVED: usize = 4;
+/// Time over which the slots that a target occupies are averaged.
+const OCCUPANCY_SPAN: Duration = Duration::from_secs(10);
+/// A target without a running command is quiet when it occupies less than this part of a slot on average. Far below one
+/// slot, because hundreds of targets with long queues and short commands have no running command most of the time.
+const QUIET: f64 = 0.02;
 /// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
 /// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
@@ -24,18 +29,20 @@ const WATCHES: usize = 4;
 #[derive(Debug)]
 pub(super) struct TargetLimiter {
     by_target: HashMap<String, Arc<Slots>>,
-    /// Slots for further commands of targets that have a running one. The first command of a target needs none.
-    further: Arc<Slots>,
+    /// For the commands of targets that are not quiet.
+    busy: Arc<Slots>,
+    /// For the first running command of a target that is not quiet, while all of `busy` are in use.
+    first: Arc<Slots>,
     watches: Arc<Semaphore>,
     watches_of_target: HashMap<String, Arc<Semaphore>>,
 }
 
-/// A limited number of slots.
+/// Slots that some commands share.
 #[derive(Debug)]
 struct Slots {
     permits: Arc<Semaphore>,
-    number: usize,
     rate: Mutex<ReleaseRate>,
+    occupancy: Mutex<Occupancy>,
 }
 
 /// An occupied slot.
@@ -59,6 +66,30 @@ struct ReleaseRate {
     waiting: u32,
 }
 
+/// How many slots are in use.
+#[derive(Debug)]
+struct Occupancy {
+    /// Now.
+    used: u32,
+    /// Exponentially weighted average over [`OCCUPANCY_SPAN`], as of `changed`.
+    average: f64,
+    /// When `used` last changed.
+    changed: Instant,
+}
+
+impl Occupancy {
+    /// The average at this time.
+    fn average(&self, now: Instant) -> f64 {
+        let past = (-(now - self.changed).as_secs_f64() / OCCUPANCY_SPAN.as_secs_f64()).exp();
+        self.average * past + f64::from(self.used) * (1.0 - past)
+    }
+
+    fn set(&mut self, used: u32) {
+        let now = Instant::now();
+        *self = Self { average: self.average(now), used, changed: now };
+    }
+}
+
 /// The right to execute a command of a target.
 #[derive(Debug)]
 pub(super) struct TargetPermit {
@@ -72,10 +103,14 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut rate = self.of.rate();
         let now = Instant::now();
-        // Limited, because a long gap only shows that there were no commands.
+        // A longer gap means that there were no commands, and says nothing about their duration.
         let gap = (now - rate.released).min(MAX_SLOT_WAIT * 2);
         rate.gap = (rate.gap * 7 + gap) / 8;
         (rate.released, rate.moved) = (now, now);
+        drop(rate);
+        let mut occupancy = self.of.occupancy();
+        let used = occupancy.used.saturating_sub(1);
+        occupancy.set(used);
     }
 }
 
@@ -88,7 +123,8 @@ impl TargetLimiter {
         if by_target.len() == 1 {
             by_target.clear();
         }
-        Self { by_target, further: Slots::new(limit), watches: semaphore(WATCHES), watches_of_target }
+        let (busy, first) = (Slots::new(limit), Slots::new(slots / (RESERVED * 2)));
+        Self { by_target, busy, first, watches: semaphore(WATCHES), watches_of_target }
     }
 
     /// A slot for a command of the target; `None` when all of its slots are in use and none will be released soon.
@@ -101,11 +137,20 @@ impl TargetLimiter {
         let Some(of_target) = self.by_target.get(target) else {
             return Some(TargetPermit { slots: [None, None], watch });
         };
-        // A watch occupies no slot of its target, so the target may be idle while it runs.
-        let is_first = of_target.are_free() && watch.is_none();
-        let slot = if watch.is_none() { Some(of_target.acquire().await?) } else { None };
-        let further = if is_first { None } else { Some(self.further.acquire().await?) };
-        Some(TargetPermit { slots: [slot, further], watch })
+        if watch.is_some() {
+            // A watch runs for hours, so it does not count in the occupancy of its target.
+            return Some(TargetPermit { slots: [Some(self.busy.acquire().await?), None], watch });
+        }
+        let (is_first, is_quiet) = of_target.state();
+        let slot = of_target.acquire().await?;
+        let shared = if is_quiet {
+            None
+        } else if is_first && let Some(first) = self.busy.try_acquire().or_else(|| self.first.try_acquire()) {
+            Some(first)
+        } else {
+            Some(self.busy.acquire().await?)
+        };
+        Some(TargetPermit { slots: [Some(slot), shared], watch })
     }
 
     fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
@@ -118,21 +163,39 @@ impl Slots {
     fn new(number: usize) -> Arc<Self> {
         let now = Instant::now();
         let rate = ReleaseRate { moved: now, released: now, gap: Duration::ZERO, waiting: 0 };
-        Arc::new(Self { permits: Arc::new(Semaphore::new(number)), number, rate: Mutex::new(rate) })
+        let occupancy = Mutex::new(Occupancy { used: 0, average: 0.0, changed: now });
+        Arc::new(Self { permits: Arc::new(Semaphore::new(number)), rate: Mutex::new(rate), occupancy })
     }
 
-    /// Whether all of them are free.
-    fn are_free(&self) -> bool {
-        self.permits.available_permits() == self.number
+    /// Whether all of them are free, and whether they are quiet too: hardly used in the last seconds.
+    fn state(&self) -> (bool, bool) {
+        let occupancy = self.occupancy();
+        let are_free = occupancy.used == 0;
+        (are_free, are_free && occupancy.average(Instant::now()) < QUIET)
     }
 
     async fn acquire(self: &Arc<Self>) -> Option<Slot> {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait().await?,
-        };
+        match self.try_acquire() {
+            Some(slot) => Some(slot),
+            None => Some(self.taken(self.wait().await?)),
+        }
+    }
+
+    fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+        Some(self.taken(Arc::clone(&self.permits).try_acquire_owned().ok()?))
+    }
+
+    fn taken(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
         self.rate().moved = Instant::now();
-        Some(Slot { permit, of: Arc::clone(self) })
+        let mut occupancy = self.occupancy();
+        let used = occupancy.used + 1;
+        occupancy.set(used);
+        drop(occupancy);
+        Slot { permit, of: Arc::clone(self) }
+    }
+
+    fn occupancy(&self) -> MutexGuard<'_, Occupancy> {
+        self.occupancy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rate(&self) -> MutexGuard<'_, ReleaseRate> {
@@ -182,13 +245,45 @@ mod tests {
                 permits.extend(limiter.acquire(target, SlotClass::Normal).await);
             }
         }
-        assert_eq!(permits.len(), 4 + 48, "the first command of each target, and three quarters of the slots");
+        assert_eq!(permits.len(), 4 + 48, "the first command of each quiet target, and three quarters of the slots");
         for target in &names[4..] {
             permits.push(limiter.acquire(target, SlotClass::Normal).await.expect("it has no running command"));
         }
         assert!(limiter.acquire("9", SlotClass::Normal).await.is_none(), "it has one");
         permits.clear();
         assert!(limiter.acquire("0", SlotClass::Normal).await.is_some());
+    }
+
+    /// Before: flooded targets as numerous as the slots had no running command most of the time, and their next commands
+    /// took the reserved slots.
+    #[tokio::test(start_paused = true)]
+    async fn more_flooded_targets_than_slots_leave_slots_to_quiet_ones() {
+        const SLOTS: usize = 64;
+        let names: Vec<_> = (0..=SLOTS * 4).map(|number| number.to_string()).collect();
+        let (quiet, flooded) = names.split_last().expect("there are names");
+        let limiter = TargetLimiter::new(names.iter().map(String::as_str), SLOTS);
+        let (tick, duration) = (Duration::from_millis(50), Duration::from_secs(1));
+        let mut running: Vec<(Instant, TargetPermit)> = Vec::new();
+        let mut executed = 0;
+        for round in 0_usize..2_000 {
+            running.retain(|(end, _)| *end > Instant::now());
+            for number in 0..flooded.len() {
+                let target = &flooded[(number + round * 7) % flooded.len()];
+                if running.len() == SLOTS {
+                    break; // the worker pulls no commands
+                }
+                if let Some(permit) = limiter.acquire(target, SlotClass::Normal).await {
+                    executed += 1;
+                    running.push((Instant::now() + duration, permit));
+                }
+            }
+            if round > 200 {
+                assert!(running.len() < SLOTS, "round {round}");
+                assert!(limiter.acquire(quiet, SlotClass::Normal).await.is_some(), "round {round}");
+            }
+            tokio::time::advance(tick).await;
+        }
+        assert!(executed > 48 * 95, "the flooded targets use their slots: {executed}");
     }
 
     #[tokio::test(start_paused = true)]

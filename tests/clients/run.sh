@@ -6,6 +6,8 @@
 #   run.sh prepare      installs and builds what the other parts need, which they do too
 #   run.sh clients      commands through a running worker, gateway and bridge: SAILHAND_NATS_URL, SAILHAND_TARGET,
 #                       SAILHAND_GATEWAY_URL, SAILHAND_GATEWAY_TOKEN, SAILHAND_BRIDGE and SAILHAND_BRIDGE_KUBECONFIG say where
+#   run.sh grafana      what dashboard.apply has written to the double of Grafana at SAILHAND_GRAFANA, with
+#                       SAILHAND_GRAFANA_TOKEN: by grafana-client, the foundation SDK and @grafana/schema
 #   run.sh meshery      all operations of Meshery through a running bridge: SAILHAND_BRIDGE, SAILHAND_BRIDGE_KUBECONFIG, and
 #                       SAILHAND_MESHERY for the double of Meshery's HTTP endpoints
 #
@@ -111,11 +113,14 @@ python() {
   fi
 }
 
+# Runs a script of a folder with the arguments after it.
 node_in() {
-  if needs node npm && prepare "$here/$1/node_modules" "$here/$1/package-lock.json" install_node "$here/$1"; then
-    node "$here/$1/$2" || failed=1
+  local folder=$1 script=$2
+  shift 2
+  if needs node npm && prepare "$here/$folder/node_modules" "$here/$folder/package-lock.json" install_node "$here/$folder"; then
+    node "$here/$folder/$script" "$@" || failed=1
   else
-    report_failure "$1: $2: its packages could not be installed"
+    report_failure "$folder: $script: its packages could not be installed"
   fi
 }
 
@@ -212,6 +217,7 @@ prepare_python() {
 
 prepare_node() {
   prepare "$here/double/node_modules" "$here/double/package-lock.json" install_node "$here/double"
+  prepare "$here/grafana/node_modules" "$here/grafana/package-lock.json" install_node "$here/grafana"
   build_typescript
 }
 
@@ -219,6 +225,18 @@ prepare_go() {
   build_go go
   build_go meshery
   install_grpc_tools
+}
+
+# The dashboards that Grafana has, with what it has added, and the one of the chart.
+grafana_checks() {
+  local SAILHAND_DASHBOARDS
+  SAILHAND_DASHBOARDS=$(mktemp -d)
+  export SAILHAND_DASHBOARDS
+  python grafana.py
+  cp "$here/../../deploy/helm/sailhand/files/grafana.json" "$SAILHAND_DASHBOARDS/chart.json"
+  "$cache/bin/grafana-double" check "$SAILHAND_DASHBOARDS"/*.json || failed=1
+  node_in grafana schema.js "$SAILHAND_DASHBOARDS"/*.json
+  rm -rf "$SAILHAND_DASHBOARDS"
 }
 
 case ${1:-} in
@@ -235,12 +253,16 @@ case ${1:-} in
     : "${SAILHAND_BRIDGE:?}" "${SAILHAND_BRIDGE_KUBECONFIG:?}"
     at_once python_clients "go_client go" javascript grpc_tools
     ;;
+  grafana)
+    : "${SAILHAND_GRAFANA:?}" "${SAILHAND_GRAFANA_TOKEN:?}"
+    grafana_checks
+    ;;
   meshery)
     : "${SAILHAND_BRIDGE:?}" "${SAILHAND_BRIDGE_KUBECONFIG:?}" "${SAILHAND_MESHERY:?}"
     go_client meshery
     ;;
   *)
-    sed -n '2,14p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,16p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

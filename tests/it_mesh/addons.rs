@@ -162,7 +162,7 @@ async fn grafana_panels_show_data() {
     // 15 in 15 s are 1 in a second.
     let steady = "0+15x60";
     let (requests, took) = ("istio_requests_total", "istio_request_duration_milliseconds_bucket");
-    let unreached = r#"destination_service_namespace="shop",destination_service_name="reviews",destination_workload="unknown",reporter="source",response_code="503",response_flags="UH""#;
+    let unreached = r#"destination_service_namespace="unknown",destination_service_name="reviews",destination_service="reviews.shop.svc.cluster.local",destination_workload="unknown",reporter="source",response_code="503",response_flags="UH""#;
     let mut series = vec![
         // Both sidecars report a request; a request without a healthy upstream only the client's.
         sample(requests, &to("reviews", "source", r#"response_code="200""#), steady),
@@ -200,7 +200,7 @@ async fn grafana_panels_show_data() {
         ("mesh.json", "Versions in use", vec![(r#"{component="pilot",tag="1.30.3"}"#.to_owned(), 1.0)]),
         ("mesh.json", "Proxies connected to istiod", vec![("{}".to_owned(), 7.0)]),
         ("service.json", "Error rate", vec![(of("reviews"), 0.5)]),
-        ("control-plane.json", "Configuration that proxies rejected", vec![(r#"{type="cds"}"#.to_owned(), 1.0)]),
+        ("control-plane.json", "Rejected configuration", vec![(r#"{type="cds"}"#.to_owned(), 1.0)]),
         ("ambient.json", "Requests through waypoints", vec![(of("details"), 1.0)]),
         ("ambient.json", "TCP bytes", vec![(of("db"), 1.0)]),
     ];

@@ -113,7 +113,13 @@ async fn check_of_500_pods_takes_at_most_12_requests_to_the_store() {
 
 #[tokio::test]
 async fn commands_at_once_make_each_dashboard_once() {
-    let grafana = Grafana::start().await;
+    let [legacy, newer] = [at_once(&[]).await, at_once(&["v1"]).await];
+    println!("200 runs at once: {legacy}; by /apis: {newer}");
+}
+
+/// Figures of 200 runs at once, for a Grafana that offers these versions of the newer API.
+async fn at_once(apis: &[&str]) -> String {
+    let grafana = Grafana::start(apis);
     let url = format!("http://{}", grafana.address);
     let configured = |kind, url: &str| Connection {
         kind,
@@ -147,16 +153,12 @@ async fn commands_at_once_make_each_dashboard_once() {
     for run in runs {
         changed += usize::from(run.await.unwrap().unwrap());
     }
-    let (boards, folders, sources) = {
-        let state = grafana.state.lock().unwrap();
-        (state.dashboards.len(), state.folders.len(), state.sources.len())
-    };
+    let count = |kind| grafana.uids(kind).len();
+    let (boards, folders, sources) = (count("dashboards"), count("folders"), count("sources"));
     let writes = grafana.writes().len();
-    println!(
-        "200 runs at once: {changed} wrote, {writes} writes, {boards} dashboards, {folders} folders, {sources} data sources"
-    );
     assert_eq!((changed, boards, folders, sources), (1, 1, 1, 1));
     assert_eq!(writes, 3);
+    format!("{changed} wrote, {writes} writes, {boards} dashboards, {folders} folders, {sources} data sources")
 }
 
 /// All that is written to the log.
@@ -198,7 +200,7 @@ async fn no_credential_is_in_a_report_an_error_a_step_the_log_or_an_object() {
     let good = serve(|request| Some((200, healthy(request))));
     let refusing = serve(|_| Some((401, "no".to_owned())));
     let hostile = serve(|request| Some((200, format!("<html>{request}</html>"))));
-    let grafana = Grafana::start().await;
+    let grafana = Grafana::start(&["v1beta1"]);
     let mut connections = BTreeMap::new();
     for (name, kind, address, credentials) in [
         ("good", InstanceKind::Prometheus, &good, &bearer),

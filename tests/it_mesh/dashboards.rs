@@ -1,4 +1,4 @@
-//! `dashboard.*` against a double of Grafana's HTTP API (`support/grafana.rs`) and a real API server, which has the record
+//! `dashboard.*` against a double of Grafana's HTTP APIs (`support/grafana.rs`) and a real API server, which has the record
 //! of what was written, and the objects for sidecars.
 
 use std::collections::BTreeMap;
@@ -31,8 +31,8 @@ fn target(test: &str, grafana: &Grafana, credentials: Credentials) -> TaskContex
     with_connections(&unique(test), connections)
 }
 
-async fn start_grafana(test: &str) -> (Grafana, TaskContext) {
-    let grafana = Grafana::start().await;
+fn start_grafana(test: &str, apis: Apis) -> (Grafana, TaskContext) {
+    let grafana = Grafana::start(apis);
     let cx = target(test, &grafana, Credentials::default());
     (grafana, cx)
 }
@@ -51,27 +51,58 @@ async fn code(cx: &TaskContext, more: Value) -> Code {
     apply(cx, more).await.unwrap_err().code()
 }
 
-fn uids(grafana: &Grafana) -> Vec<String> {
-    grafana.state.lock().unwrap().dashboards.keys().cloned().collect()
+fn first(map: &Value) -> (&String, &Value) {
+    map.as_object().unwrap().iter().next().unwrap()
 }
 
-#[tokio::test]
-async fn second_run_writes_nothing_and_removal_deletes_exactly_the_created_objects() {
-    let (grafana, cx) = start_grafana("boards").await;
+/// Versions that the Grafana offers below `/apis`.
+type Apis = &'static [&'static str];
+
+/// Runs each test against a Grafana below 12, and against one with each version of the newer API.
+macro_rules! each_api {
+    ($($name:ident),+ $(,)?) => {
+        mod legacy {
+            $(#[tokio::test] async fn $name() { super::$name(&[]).await; })+
+        }
+        mod v1beta1 {
+            $(#[tokio::test] async fn $name() { super::$name(&["v0alpha1", "v1beta1"]).await; })+
+        }
+        mod v1 {
+            $(#[tokio::test] async fn $name() { super::$name(&["v2beta1", "v1beta1", "v1"]).await; })+
+        }
+    };
+}
+
+each_api!(
+    second_run_writes_nothing_and_removal_deletes_exactly_the_created_objects,
+    edited_foreign_and_provisioned_dashboards_are_not_overwritten,
+    next_run_repairs_lost_responses_and_lost_storage,
+    missing_permissions_and_other_programs_are_named,
+    concurrent_runs_make_each_dashboard_once,
+);
+
+async fn second_run_writes_nothing_and_removal_deletes_exactly_the_created_objects(apis: Apis) {
+    let (grafana, cx) = start_grafana("boards", apis);
     let (changed, dry) = apply(&cx, json!({"dry_run": true})).await.unwrap();
     assert!(!changed && dry.items.len() == 7 && grafana.writes().is_empty(), "{dry:?}");
 
-    let (changed, first) = apply(&cx, json!({})).await.unwrap();
-    assert!(changed && first.by == Some(By::Api) && first.data_source.as_ref().unwrap().healthy, "{first:?}");
-    assert_eq!(grafana.writes().len(), 7, "folder, data source and five dashboards");
-    {
-        let state = grafana.state.lock().unwrap();
-        let source = state.sources.values().next().unwrap();
-        assert_eq!(source["url"], "http://prometheus.example:9090/prom", "the path stays");
-        assert_eq!((&source["jsonData"]["timeInterval"], &source["isDefault"]), (&json!("30s"), &Value::Null));
-        let board = state.dashboards.values().next().unwrap();
-        assert_eq!(board["meta"]["folderUid"], state.folders.values().next().unwrap()["uid"]);
+    let (changed, report) = apply(&cx, json!({})).await.unwrap();
+    assert!(changed && report.by == Some(By::Api) && report.data_source.as_ref().unwrap().healthy, "{report:?}");
+    let writes = grafana.writes();
+    assert_eq!(writes.len(), 7, "folder, data source and five dashboards: {writes:?}");
+    let version = apis.last().copied().unwrap_or_default();
+    for (path, count) in [("/apis/folder.grafana.app/", 1), ("/apis/dashboard.grafana.app/", 5)] {
+        let head = format!("POST {path}{version}/namespaces/default/");
+        let count = if apis.is_empty() { 0 } else { count };
+        assert_eq!(writes.iter().filter(|one| one.starts_with(&head)).count(), count, "{writes:?}");
     }
+    let state = grafana.state();
+    let (_, source) = first(&state["sources"]);
+    assert_eq!(source["url"], "http://prometheus.example:9090/prom", "the path stays");
+    assert_eq!((&source["jsonData"]["timeInterval"], &source["isDefault"]), (&json!("30s"), &Value::Null));
+    let (folder, content) = first(&state["folders"]);
+    assert_eq!((&content["title"], &content["shared"]), (&json!("Istio"), &json!(true)), "not for administrators only");
+    assert_eq!(first(&state["dashboards"]).1["folder"], folder.as_str());
     let (changed, second) = apply(&cx, json!({})).await.unwrap();
     let requests = grafana.requests();
     assert!(!changed, "{second:?}");
@@ -80,44 +111,41 @@ async fn second_run_writes_nothing_and_removal_deletes_exactly_the_created_objec
     // Fewer dashboards in another folder: they move, the others and the empty folder go.
     let fewer = json!({"dashboards": ["mesh", "service"], "folder": "Mesh"});
     assert!(apply(&cx, fewer.clone()).await.unwrap().0);
-    assert_eq!(grafana.state.lock().unwrap().dashboards.len(), 2);
-    assert_eq!(grafana.state.lock().unwrap().folders.len(), 1);
+    assert_eq!((grafana.uids("dashboards").len(), grafana.uids("folders").len()), (2, 1));
     assert!(!apply(&cx, fewer).await.unwrap().0);
 
-    // What others have stays: a dashboard in our folder, one with our data source.
-    {
-        let mut state = grafana.state.lock().unwrap();
-        let folder = state.folders.keys().next().unwrap().clone();
-        let source = state.sources.keys().next().unwrap().clone();
-        let theirs = json!({"dashboard": {"title": "theirs", "panels": [{"datasource": {"uid": source}}]}, "meta": {"version": 1, "folderUid": folder}});
-        state.dashboards.insert("theirs".to_owned(), theirs);
+    // What others have stays: a dashboard in our folder, one with our data source; also on a later page of a list.
+    let (folder, source) = (grafana.uids("folders").remove(0), grafana.uids("sources").remove(0));
+    for number in 0..20 {
+        grafana.put_dashboard(&format!("a-{number}"), "", &json!({"title": "another"}));
     }
+    let spec = json!({"title": "theirs", "panels": [{"datasource": {"uid": source}}]});
+    grafana.put_dashboard("theirs", &folder, &spec);
     let (changed, removed) = run(Remove, &cx, json!({"grafana": "central"})).await.unwrap();
-    let skipped: Vec<_> = removed.items.iter().filter(|item| item.reason.is_some()).collect();
-    assert!(changed && skipped.len() == 2, "data source and folder are in use: {removed:?}");
-    assert_eq!(uids(&grafana), ["theirs"]);
+    let reasons: Vec<_> = removed.items.iter().filter_map(|item| item.reason.clone()).collect();
+    assert!(
+        changed && reasons.len() == 2 && reasons[0].contains("theirs"),
+        "data source and folder are in use: {removed:?}"
+    );
+    assert_eq!(grafana.uids("dashboards").len(), 21);
     assert!(!run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0, "a second run deletes nothing");
-    grafana.state.lock().unwrap().dashboards.clear();
+    grafana.put_dashboard("theirs", "", &json!({"title": "theirs"}));
     assert!(run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0);
-    {
-        let state = grafana.state.lock().unwrap();
-        assert!(state.folders.is_empty() && state.sources.is_empty());
-    }
+    assert!(grafana.uids("folders").is_empty() && grafana.uids("sources").is_empty());
     grafana.requests();
     assert!(!run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0);
     assert!(grafana.requests().is_empty(), "there is no record");
 }
 
-#[tokio::test]
-async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
-    let (grafana, cx) = start_grafana("owners").await;
+async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten(apis: Apis) {
+    let (grafana, cx) = start_grafana("owners", apis);
     apply(&cx, json!({})).await.unwrap();
-    let uid = uids(&grafana).into_iter().find(|uid| uid.contains("mesh")).unwrap();
+    let uid = grafana.uids("dashboards").into_iter().find(|uid| uid.contains("mesh")).unwrap();
     grafana.edit(&uid);
     grafana.requests();
     let error = apply(&cx, json!({})).await.unwrap_err();
     assert_eq!((error.code(), error.class()), (Code::SH3510, Class::Terminal));
-    assert!(error.to_string().contains("by ann at 2026"), "{error}");
+    assert!(error.to_string().contains("ann at 2026"), "{error}");
     assert!(grafana.writes().is_empty(), "nothing is written when one item is refused");
     // A removal leaves it, and says so.
     let (_, removed) = run(Remove, &cx, json!({"grafana": "central", "dry_run": true})).await.unwrap();
@@ -127,89 +155,137 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
     assert!(!apply(&cx, json!({})).await.unwrap().0);
 
     // Edited between our read and our write.
-    grafana.state.lock().unwrap().edits_between = 1;
-    assert_eq!(
-        code(&cx, json!({"prometheus": "mesh", "scrape_interval_s": 15, "folder": "Other"})).await,
-        Code::SH3510
-    );
+    grafana.set(&json!({"edits_between": 1}));
+    let moved = json!({"prometheus": "mesh", "scrape_interval_s": 15, "folder": "Other"});
+    assert_eq!(code(&cx, moved).await, Code::SH3510);
 
-    // Another target has no record of the items that have its uids.
-    let other = start_grafana("other").await;
-    *other.0.state.lock().unwrap() = std::mem::take(&mut *grafana.state.lock().unwrap());
-    assert_eq!(code(&other.1, json!({})).await, Code::SH3509);
-    for one in other.0.state.lock().unwrap().dashboards.values_mut() {
-        one["meta"]["provisioned"] = true.into();
-    }
-    assert_eq!(code(&other.1, json!({"adopt": true})).await, Code::SH3511);
-    for one in other.0.state.lock().unwrap().dashboards.values_mut() {
-        one["meta"]["provisioned"] = false.into();
-    }
-    assert!(apply(&other.1, json!({"adopt": true})).await.unwrap().0);
+    // Another target of the same name has no record of the items that have its uids.
+    let other = target("other", &grafana, Credentials::default());
+    assert_eq!(code(&other, json!({})).await, Code::SH3509);
+    grafana.provision(true);
+    assert_eq!(code(&other, json!({"adopt": true})).await, Code::SH3511);
+    grafana.provision(false);
+    assert!(apply(&other, json!({"adopt": true})).await.unwrap().0);
 }
 
-#[tokio::test]
-async fn next_run_repairs_lost_responses_and_lost_storage() {
-    let (grafana, cx) = start_grafana("faults").await;
+async fn next_run_repairs_lost_responses_and_lost_storage(apis: Apis) {
+    let (grafana, cx) = start_grafana("faults", apis);
     let mut runs = 0;
-    grafana.state.lock().unwrap().lose_answers = 3;
+    grafana.set(&json!({"lose_answers": 3}));
     while let Err(error) = apply(&cx, json!({})).await {
         assert_eq!((error.code(), error.class()), (Code::SH3502, Class::RETRY), "{error}");
         runs += 1;
         assert!(runs < 5);
     }
-    assert_eq!((runs, uids(&grafana).len()), (3, 5));
-    for one in grafana.state.lock().unwrap().dashboards.values() {
-        assert_eq!(one["meta"]["version"], 1, "a write that arrived is not repeated");
+    assert_eq!((runs, grafana.uids("dashboards").len()), (3, 5));
+    for one in grafana.state()["dashboards"].as_object().unwrap().values() {
+        assert_eq!(one["version"], 1, "a write that arrived is not repeated");
     }
     assert!(!apply(&cx, json!({})).await.unwrap().0);
+    // Errors of the server are retried and change nothing.
+    grafana.set(&json!({"fail": 1, "fail_status": 502}));
+    let error = apply(&cx, json!({})).await.unwrap_err();
+    assert_eq!((error.code(), error.class()), (Code::SH3512, Class::RETRY), "{error}");
+    assert!(!apply(&cx, json!({})).await.unwrap().0);
     // The pod of the Grafana was replaced and its storage is empty.
-    {
-        let mut state = grafana.state.lock().unwrap();
-        state.dashboards.clear();
-        state.folders.clear();
-        state.sources.clear();
-    }
+    grafana.clear();
     assert!(apply(&cx, json!({})).await.unwrap().0);
-    assert_eq!(uids(&grafana).len(), 5);
+    assert_eq!(grafana.uids("dashboards").len(), 5);
 }
 
-#[tokio::test]
-async fn missing_permissions_and_other_programs_are_named() {
-    let (grafana, cx) = start_grafana("rights").await;
-    grafana.state.lock().unwrap().read_only = true;
+async fn missing_permissions_and_other_programs_are_named(apis: Apis) {
+    let (grafana, cx) = start_grafana("rights", apis);
+    grafana.set(&json!({"anonymous": "Viewer"}));
     let error = apply(&cx, json!({})).await.unwrap_err();
     assert_eq!(error.code(), Code::SH3503);
-    assert!(error.to_string().contains("dashboards:create"), "{error}");
-    grafana.state.lock().unwrap().token = Some("secret-token".to_owned());
+    assert!(error.to_string().contains("datasources:read"), "{error}");
+    let error = apply(&cx, json!({"data_source_uid": "theirs"})).await.unwrap_err();
+    assert_eq!(error.code(), Code::SH3503);
+    assert!(error.to_string().contains("/folders") && error.to_string().contains("create"), "{error}");
+    grafana.set(&json!({"anonymous": "None"}));
     assert_eq!(code(&cx, json!({})).await, Code::SH3503, "no credential");
     assert_eq!(code(&cx, json!({"by": "sidecar"})).await, Code::SH3513);
     assert_eq!(code(&cx, json!({"by": "operator"})).await, Code::SH3513);
     assert_eq!(code(&cx, json!({"prometheus": "central"})).await, Code::SH3501, "a Grafana is no store");
 
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, "secret-token\n").unwrap();
-    let with_token = target("token", &grafana, Credentials { bearer_token_file: Some(file), ..Credentials::default() });
-    grafana.state.lock().unwrap().read_only = false;
-    let (_, report) = apply(&with_token, json!({})).await.unwrap();
-    assert!(grafana.state.lock().unwrap().authorizations.contains(&"Bearer secret-token".to_owned()));
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    grafana.set(&json!({"accounts": [{"token": "secret-token", "role": "Admin"}, {"user": "ed", "password": "secret-word", "role": "Editor"}]}));
+    let bearer = Credentials { bearer_token_file: Some(file("token", "secret-token\n")), ..Credentials::default() };
+    let (_, report) = apply(&target("token", &grafana, bearer), json!({})).await.unwrap();
+    assert!(grafana.authorizations().contains(&"Bearer secret-token".to_owned()));
     assert!(!serde_json::to_string(&report).unwrap().contains("secret-token"));
+    // An editor may write dashboards for a data source that is there.
+    let basic = Credentials {
+        user: Some("ed".to_owned()),
+        password_file: Some(file("word", "secret-word\n")),
+        ..Credentials::default()
+    };
+    grafana.clear();
+    let cx = target("editor", &grafana, basic);
+    assert_eq!(code(&cx, json!({})).await, Code::SH3503, "an editor may not write data sources");
+    assert!(apply(&cx, json!({"data_source_uid": "theirs"})).await.unwrap().0);
+    let wrong = Credentials { bearer_token_file: Some(file("wrong", "wrong\n")), ..Credentials::default() };
+    assert_eq!(code(&target("wrong", &grafana, wrong), json!({})).await, Code::SH3503);
 
-    let html = crate::support::prometheus::serve(|_| Some((200, "<!doctype html>".to_owned())));
-    let double = Grafana { address: html, state: grafana.state.clone() };
-    assert_eq!(code(&target("html", &double, Credentials::default()), json!({})).await, Code::SH3504);
+    grafana.set(&json!({"html": true}));
+    assert_eq!(code(&cx, json!({})).await, Code::SH3504);
 }
 
 /// Two workers can run at the same time when one has lost its lease and does not know yet.
-#[tokio::test]
-async fn concurrent_runs_make_each_dashboard_once() {
-    let (grafana, cx) = start_grafana("crowd").await;
+async fn concurrent_runs_make_each_dashboard_once(apis: Apis) {
+    let (grafana, cx) = start_grafana("crowd", apis);
     let runs = (0..20).map(|_| apply(&cx, json!({"dashboards": ["mesh"]})));
     let done = futures::future::join_all(runs).await;
     assert!(done.iter().any(Result::is_ok), "{done:?}");
     apply(&cx, json!({"dashboards": ["mesh"], "force": true, "adopt": true})).await.unwrap();
-    let state = grafana.state.lock().unwrap();
-    assert_eq!((state.dashboards.len(), state.folders.len(), state.sources.len()), (1, 1, 1));
+    let count = |kind| grafana.uids(kind).len();
+    assert_eq!((count("dashboards"), count("folders"), count("sources")), (1, 1, 1));
+}
+
+/// A Grafana that is upgraded from 11 to 12 shows the same dashboards by both APIs.
+#[tokio::test]
+async fn records_of_one_api_are_valid_for_the_other() {
+    let (grafana, cx) = start_grafana("upgrade", &[]);
+    apply(&cx, json!({"folder": "Old"})).await.unwrap();
+    assert!(apply(&cx, json!({})).await.unwrap().0, "the dashboards have version 2 now");
+    grafana.set(&json!({"apis": ["v1beta1"]}));
+    assert!(!apply(&cx, json!({})).await.unwrap().0);
+    assert!(apply(&cx, json!({"folder": "New"})).await.unwrap().0);
+    assert!(grafana.requests().iter().any(|one| one.starts_with("PUT /apis/dashboard.grafana.app/v1beta1/")));
+    grafana.set(&json!({"apis": []}));
+    assert!(!apply(&cx, json!({"folder": "New"})).await.unwrap().0);
+    assert!(run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0);
+    assert!(grafana.uids("dashboards").is_empty() && grafana.uids("folders").is_empty());
+}
+
+#[tokio::test]
+async fn the_namespace_is_that_of_the_organization() {
+    let (grafana, cx) = start_grafana("organization", &["v1"]);
+    for (namespace, org) in [("org-2", 2), ("stacks-123", 1)] {
+        grafana.set(&json!({"namespace": namespace, "org_id": org}));
+        apply(&cx, json!({})).await.unwrap();
+        let path = format!("/namespaces/{namespace}/dashboards");
+        assert!(grafana.writes().iter().any(|one| one.contains(&path)));
+        grafana.clear();
+    }
+    // Without the settings of the web pages, the organization's number tells.
+    grafana.set(&json!({"namespace": "org-2", "org_id": 2, "hide_settings": true}));
+    apply(&cx, json!({})).await.unwrap();
+    assert!(grafana.writes().iter().any(|one| one.contains("/namespaces/org-2/dashboards")));
+}
+
+/// A reverse proxy may have a page for each unknown path.
+#[tokio::test]
+async fn a_page_for_apis_is_not_taken_for_the_newer_api() {
+    let (grafana, cx) = start_grafana("page", &[]);
+    grafana.set(&json!({"html_for_unknown": true}));
+    assert!(apply(&cx, json!({})).await.unwrap().0);
+    assert_eq!(grafana.writes().iter().filter(|one| one.as_str() == "POST /api/dashboards/db").count(), 5);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod connection_figures;
 mod connection_rights;
 mod connection_watch;
 mod connections;
+mod dashboard_schema;
 mod dashboards;
 mod faults;
 mod flavors;

@@ -1,9 +1,12 @@
 //! Golden signals against a known truth: scripted proxies of each data plane, scraped by a real Prometheus. Queries as
-//! Flagger, Argo Rollouts, Istio's mesh dashboard and dashboards that sum all reporters send them run beside.
+//! Flagger, Argo Rollouts, Istio's mesh dashboard and dashboards that sum all reporters send them run beside. The panels and
+//! variables of our dashboards are compared with the same truth.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sailhand::observe::dashboard::{DashboardName, Settings, dashboard, queries_of};
 use sailhand::task::metrics::{Query, QueryReport};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -16,6 +19,8 @@ use crate::support::prometheus::{Prometheus, serve};
 /// Requests a second of each service, and those of them that fail.
 const RATE: f64 = 50.0;
 const FAILED: f64 = 5.0;
+/// Host and name of a service outside the mesh; its ServiceEntry is in the namespace of the others.
+const OUTSIDE: &str = "api.example.com";
 /// Bytes a second of the TCP service.
 const BYTES: f64 = 2000.0;
 
@@ -45,7 +50,7 @@ struct Plane {
     reports: &'static [(&'static str, f64, bool)],
 }
 
-const PLANES: [Plane; 7] = [
+const PLANES: [Plane; 8] = [
     Plane { service: "sidecars", waypoint: "truth", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
     Plane { service: "sidecar-of-the-server", waypoint: "truth", reports: &[("destination", 1.0, true)] },
     Plane {
@@ -60,6 +65,11 @@ const PLANES: [Plane; 7] = [
         reports: &[("source", 1.0, true), ("waypoint", 1.0, true)],
     },
     Plane { service: "waypoint-of-another-namespace", waypoint: "waypoints", reports: &[("waypoint", 1.0, true)] },
+    Plane {
+        service: "gateway-and-that-waypoint",
+        waypoint: "waypoints",
+        reports: &[("source", 1.0, true), ("waypoint", 1.0, true)],
+    },
     // One request in ten finds no healthy upstream: only the client's sidecar counts it.
     Plane {
         service: "without-upstream",
@@ -84,6 +94,7 @@ fn proxies(start: Instant) -> String {
             let labels = format!(
                 "reporter=\"{reporter}\",destination_service_namespace=\"{space}\",destination_service_name=\"{service}\",\
                  destination_service=\"{service}.truth.svc.cluster.local\",\
+                 source_workload=\"ingress\",source_workload_namespace=\"gateways\",\
                  destination_workload=\"{workload}\",destination_workload_namespace=\"truth\",response_flags=\"{flags}\"",
                 service = plane.service
             );
@@ -106,6 +117,19 @@ fn proxies(start: Instant) -> String {
             }
         }
     }
+    // A service outside the mesh: no proxy but the client's reports it, and its workload is not known.
+    let outside = format!(
+        "reporter=\"source\",destination_service_namespace=\"truth\",destination_service_name=\"{OUTSIDE}\",\
+         destination_service=\"{OUTSIDE}\",source_workload=\"ingress\",source_workload_namespace=\"gateways\",\
+         destination_workload=\"unknown\",destination_workload_namespace=\"unknown\",response_flags=\"-\""
+    );
+    for (code, rate) in [("200", RATE - FAILED), ("503", FAILED)] {
+        writeln!(text, "istio_requests_total{{{outside},response_code=\"{code}\"}} {}", rate * seconds).unwrap();
+    }
+    for (bound, below) in BUCKETS {
+        let count = RATE * below * seconds;
+        writeln!(text, "istio_request_duration_milliseconds_bucket{{{outside},le=\"{bound}\"}} {count}").unwrap();
+    }
     for reporter in ["source", "destination"] {
         let labels = format!(
             "reporter=\"{reporter}\",destination_service_namespace=\"truth\",destination_service_name=\"ztunnel\""
@@ -121,6 +145,94 @@ fn number(prometheus: &Prometheus, query: &str) -> f64 {
     let query = query.replace('|', "%7C").replace('~', "%7E").replace('=', "%3D").replace(',', "%2C");
     let data = prometheus.ask(&format!("query?query={}", query.replace(' ', "%20"))).unwrap();
     data["result"][0]["value"][1].as_str().map_or(0.0, |text| text.parse().unwrap())
+}
+
+/// Labels and value of each series of a query.
+fn series(prometheus: &Prometheus, query: &str) -> Vec<(Value, f64)> {
+    let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+    let data = prometheus.ask(&format!("query?query={query}")).unwrap_or_else(|| panic!("refused: {query}"));
+    let result = data["result"].as_array().unwrap().iter();
+    result.map(|one| (one["metric"].clone(), one["value"][1].as_str().unwrap().parse().unwrap())).collect()
+}
+
+/// A dashboard's queries by panel, and by variable, as Grafana fills them for a service or a workload of that name.
+fn filled(name: DashboardName, of: &str) -> (Vec<(String, String)>, Vec<String>) {
+    let board = dashboard(name, Settings { uid: "u", data_source: None, scope: &BTreeMap::new() });
+    let fill = |query: &str| {
+        let query = query.replace("$__rate_interval", "15s").replace("$namespace", "truth");
+        query.replace("$service", of).replace("$workload", of)
+    };
+    let panels = queries_of(&board).into_iter().map(|(title, query)| (title, fill(&query))).collect();
+    let variables = board["templating"]["list"].as_array().unwrap().iter();
+    let variables = variables.filter_map(|variable| variable["definition"].as_str());
+    let inner = |query: &str| query.strip_prefix("query_result(").unwrap().strip_suffix(')').unwrap().to_owned();
+    (panels, variables.map(|query| inner(&fill(query))).collect())
+}
+
+fn values(prometheus: &Prometheus, query: &str, label: &str) -> Vec<String> {
+    let all = series(prometheus, query);
+    let mut values: Vec<String> =
+        all.iter().filter_map(|(labels, _)| labels[label].as_str().map(str::to_owned)).collect();
+    values.sort();
+    values
+}
+
+/// Each service is in each panel once, with the true numbers, under its own namespace. The answer is a table of them.
+fn panels_match_the_truth(prometheus: &Prometheus) -> String {
+    let mut table = String::new();
+    let mut services: Vec<&str> = PLANES.iter().map(|plane| plane.service).chain([OUTSIDE]).collect();
+    services.sort_unstable();
+    let (_, variables) = filled(DashboardName::Service, "");
+    assert_eq!(values(prometheus, &variables[0], "destination_service_namespace"), ["truth"]);
+    assert_eq!(values(prometheus, &variables[1], "destination_service_name"), services);
+    let (mesh, _) = filled(DashboardName::Mesh, "");
+    let of_mesh = |title: &str, service: &str| -> Vec<f64> {
+        let (_, query) = mesh.iter().find(|(panel, _)| panel == title).unwrap();
+        let all = series(prometheus, query).into_iter();
+        let found = all.filter(|(labels, _)| labels["destination_service_name"] == service);
+        found
+            .map(|(labels, value)| {
+                assert_eq!(labels["destination_service_namespace"], "truth", "{title}: {labels}");
+                value
+            })
+            .collect()
+    };
+    for service in services {
+        let (panels, _) = filled(DashboardName::Service, service);
+        let lines = |title: &str| -> Vec<f64> {
+            let queries = panels.iter().filter(|(panel, _)| panel == title);
+            queries.flat_map(|(_, query)| series(prometheus, query)).map(|(_, value)| value).collect()
+        };
+        let rates: [f64; 3] = [
+            lines("Requests by response code").iter().sum(),
+            lines("Requests by client").iter().sum(),
+            of_mesh("Requests", service)[0],
+        ];
+        let errors = [lines("Error rate"), of_mesh("Error rate", service)].concat();
+        let latency = [lines("Latency")[2], of_mesh("Latency, 99th percentile", service)[0]];
+        let unsent: f64 = lines("Requests that reached no workload").iter().sum();
+        writeln!(table, "{service:<28} panels {rates:.2?} errors {errors:.3?} p99 {latency:.0?} unsent {unsent:.2}")
+            .unwrap();
+        assert_eq!((of_mesh("Requests", service).len(), errors.len()), (1, 2), "{service}");
+        assert!(rates.iter().all(|rate| (rate / RATE - 1.0).abs() <= 0.02), "{service}: {rates:?}");
+        assert!(errors.iter().all(|share| (share - FAILED / RATE).abs() <= 0.002), "{service}: {errors:?}");
+        assert!(latency.iter().all(|p99| 250.0 < *p99 && *p99 <= 500.5), "{service}: {latency:?}");
+        let lost = if service == "without-upstream" { FAILED } else { 0.0 };
+        assert!((unsent - lost).abs() <= 0.1, "{service}: {unsent}");
+    }
+    // A gateway reports what it sends only.
+    let (_, variables) = filled(DashboardName::Workload, "ingress");
+    assert!(values(prometheus, &variables[0], "destination_workload_namespace").contains(&"gateways".to_owned()));
+    let gateways = variables[1].replace("\"truth\"", "\"gateways\"");
+    assert_eq!(values(prometheus, &gateways, "destination_workload"), ["ingress"]);
+    let (panels, _) = filled(DashboardName::Workload, "ingress");
+    let (_, outbound) = panels.iter().find(|(title, _)| title == "Outbound requests").unwrap();
+    let sent = series(prometheus, &outbound.replace("\"truth\"", "\"gateways\""));
+    assert!(
+        sent.iter()
+            .any(|(labels, rate)| labels["destination_service_name"] == OUTSIDE && (rate / RATE - 1.0).abs() <= 0.02)
+    );
+    table
 }
 
 #[tokio::test]
@@ -186,6 +298,7 @@ async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
         assert!((rate / RATE - 1.0).abs() <= 0.02, "{service}: {rate}");
         assert!((errors - FAILED / RATE).abs() <= 0.002, "{service}: {errors}");
     }
+    print!("{}", panels_match_the_truth(&prometheus));
     let bytes = value(&ask("ztunnel").await, "tcp-sent");
     println!("{:<28} {BYTES:>6.1} {bytes:>9.2}", "ztunnel, bytes");
     assert!((bytes / BYTES - 1.0).abs() <= 0.02, "{bytes}");

@@ -6,8 +6,8 @@
 #   build.sh nats       only nats-server
 #   build.sh charts     these servers, and helm, which renders Istio's charts
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
-#                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, and buf and ghz for the
-#                       bridge's gRPC
+#                       Flux's server-side apply, Prometheus with its promtool, VictoriaMetrics, a double of Grafana,
+#                       and buf and ghz for the bridge's gRPC
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -56,6 +56,7 @@ istio_tools=(
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
   "istio-analyzers|istio|./analyzers|||"
   "flux-ssa|flux|.|||"
+  "grafana-double|grafana|.|||"
   "buf|buf|github.com/bufbuild/buf/cmd/buf|||"
   "ghz|ghz|github.com/bojand/ghz/cmd/ghz|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"

@@ -1,10 +1,11 @@
 //! Variables and panels of each dashboard. Metrics: Istio documentation, "Istio Standard Metrics" and "Istiod metrics";
 //! ztunnel's `src/metrics`.
 
-use super::queries::{counted, error_share, latency, rate, sum, unreached};
+use super::queries::{counted, error_share, latency, only, rate, sum, unreached, with_namespace};
 use super::{DashboardName, Panel, Variable};
 
 const REQUESTS: &str = "istio_requests_total";
+const NAMESPACE: &str = "destination_service_namespace";
 const SERVICE: &str = "destination_service_namespace, destination_service_name";
 const SERVICE_LEGEND: &str = "{{destination_service_namespace}}/{{destination_service_name}}";
 const SENT: &str = "istio_tcp_sent_bytes_total";
@@ -14,23 +15,44 @@ const RECEIVED: &str = "istio_tcp_received_bytes_total";
 pub fn content(name: DashboardName, scope: &str) -> (Vec<Variable>, Vec<Panel>) {
     match name {
         DashboardName::Mesh => (Vec::new(), mesh(scope)),
-        DashboardName::Service => {
-            (variables(scope, "destination_service_namespace", ("service", "destination_service_name")), service(scope))
-        }
-        DashboardName::Workload => {
-            (variables(scope, "destination_workload_namespace", ("workload", "destination_workload")), workload(scope))
-        }
+        DashboardName::Service => (service_variables(scope), service(scope)),
+        DashboardName::Workload => (workload_variables(scope), workload(scope)),
         DashboardName::ControlPlane => (Vec::new(), control_plane(scope)),
         DashboardName::Ambient => (Vec::new(), ambient(scope)),
     }
 }
 
-/// Namespace and one more label, of HTTP and of TCP metrics: ambient workloads without a waypoint have TCP metrics only.
-fn variables(scope: &str, space: &str, (name, label): (&'static str, &str)) -> Vec<Variable> {
-    let metric = format!("__name__=~\"istio_requests_total|istio_tcp_connections_opened_total\"{scope}");
+/// Selector of HTTP and of TCP metrics: ambient workloads without a waypoint have TCP metrics only.
+fn requests_and_connections(scope: &str) -> String {
+    format!("{{__name__=~\"istio_requests_total|istio_tcp_connections_opened_total\"{scope}}}")
+}
+
+/// A variable of the values of `label` in a query's result.
+fn variable(name: &'static str, label: &'static str, query: &str) -> Variable {
+    Variable { name, label, query: format!("query_result({query})") }
+}
+
+fn service_variables(scope: &str) -> Vec<Variable> {
+    let series = with_namespace(&requests_and_connections(scope));
+    let services = format!("group by ({SERVICE}) ({series})");
     vec![
-        Variable { name: "namespace", query: format!("label_values({{{metric}}}, {space})") },
-        Variable { name, query: format!("label_values({{{metric},{space}=\"$namespace\"}}, {label})") },
+        variable("namespace", NAMESPACE, &format!("group by ({NAMESPACE}) ({series})")),
+        variable("service", "destination_service_name", &only(&services, NAMESPACE, "namespace")),
+    ]
+}
+
+/// Workloads that receive or send requests: gateways only send, as they report no inbound requests.
+fn workload_variables(scope: &str) -> Vec<Variable> {
+    let (namespace, name) = ("destination_workload_namespace", "destination_workload");
+    let mut senders = requests_and_connections(&format!(",reporter=\"source\"{scope}"));
+    for (label, source) in [(namespace, "source_workload_namespace"), (name, "source_workload")] {
+        senders = format!("label_replace({senders}, \"{label}\", \"$1\", \"{source}\", \"(.*)\")");
+    }
+    let by = format!("group by ({namespace}, {name})");
+    let workloads = format!("{by} ({}) or {by} ({senders})", requests_and_connections(scope));
+    vec![
+        variable("namespace", namespace, &format!("group by ({namespace}) ({workloads})")),
+        variable("workload", name, &only(&workloads, namespace, "namespace")),
     ]
 }
 
@@ -52,9 +74,9 @@ fn mesh(scope: &str) -> Vec<Panel> {
 }
 
 fn service(scope: &str) -> Vec<Panel> {
-    let of = format!(",destination_service_namespace=\"$namespace\",destination_service_name=\"$service\"{scope}");
+    let of = format!(",destination_service_name=\"$service\"{scope}");
     let by = |label: &str| format!("{SERVICE}, {label}");
-    vec![
+    let mut panels = vec![
         Panel::new(
             "Requests by response code",
             "reqps",
@@ -83,10 +105,14 @@ fn service(scope: &str) -> Vec<Panel> {
         Panel::new(
             "Requests that reached no workload",
             "reqps",
-            [("{{response_flags}}", unreached("response_flags", &of))],
+            [("{{response_flags}}", unreached(&by("response_flags"), &of))],
         ),
         Panel::new("TCP bytes", "Bps", tcp(SERVICE, &of)),
-    ]
+    ];
+    for (_, query) in panels.iter_mut().flat_map(|panel| &mut panel.lines) {
+        *query = only(query, NAMESPACE, "namespace");
+    }
+    panels
 }
 
 fn workload(scope: &str) -> Vec<Panel> {

@@ -58,10 +58,12 @@ pub enum Via {
     PortForward,
 }
 
-/// Path of an endpoint below a server's prefix: our own words, and at most one identifier, which is percent-encoded. No
-/// path comes from a command, because stores have endpoints that delete series on a plain GET.
+/// Path of an endpoint below a server's prefix: our own words, and a namespace and an identifier, which are
+/// percent-encoded. No path comes from a command, because stores have endpoints that delete series on a plain GET.
 pub struct Endpoint<'a> {
     head: &'static str,
+    /// Namespace, and the path of the resources in it.
+    namespace: Option<(&'a str, &'static str)>,
     id: Option<&'a str>,
     tail: &'static str,
 }
@@ -69,18 +71,33 @@ pub struct Endpoint<'a> {
 impl<'a> Endpoint<'a> {
     /// Without an identifier, such as `/api/health`.
     pub const fn of(path: &'static str) -> Self {
-        Self { head: path, id: None, tail: "" }
+        Self { head: path, namespace: None, id: None, tail: "" }
     }
 
     /// `head`, the identifier as one segment, `tail`.
     pub const fn with(head: &'static str, id: &'a str, tail: &'static str) -> Self {
-        Self { head, id: Some(id), tail }
+        Self { head, namespace: None, id: Some(id), tail }
+    }
+
+    /// `head`, the namespace as one segment, the path of the resources, and one of them, where `id` names it, with `tail`.
+    pub const fn in_namespace(
+        head: &'static str,
+        (namespace, resources): (&'a str, &'static str),
+        id: Option<&'a str>,
+        tail: &'static str,
+    ) -> Self {
+        Self { head, namespace: Some((namespace, resources)), id, tail }
     }
 
     fn path(&self) -> String {
-        let id =
-            self.id.map_or_else(String::new, |id| format!("/{}", percent_encoding::utf8_percent_encode(id, SEGMENT)));
-        format!("{}{id}{}", self.head, self.tail)
+        let segment = |text: &str| format!("/{}", percent_encoding::utf8_percent_encode(text, SEGMENT));
+        let namespace = self.namespace.map(|(namespace, resources)| segment(namespace) + resources).unwrap_or_default();
+        format!("{}{namespace}{}{}", self.head, self.id.map(segment).unwrap_or_default(), self.tail)
+    }
+
+    /// Whether the server answers with objects of Kubernetes, as Grafana does below `/apis`.
+    fn has_status_objects(&self) -> bool {
+        self.head.starts_with("/apis")
     }
 }
 
@@ -271,7 +288,8 @@ impl Store {
                     return self.by_forward(forward, &method, endpoint, parameters, body).await;
                 }
                 let uri = proxy_uri(&forward.service, &endpoint.path(), parameters);
-                let refusal = match self.through_proxy(&forward.cluster, &method, &uri, body.clone()).await {
+                let own = endpoint.has_status_objects();
+                let refusal = match self.through_proxy(&forward.cluster, &method, &uri, body.clone(), own).await {
                     Err(Error::Cluster(error)) if *falls_back && is_refusal(&error) => error,
                     answer => return answer,
                 };
@@ -312,6 +330,7 @@ impl Store {
         method: &Method,
         uri: &str,
         body: Option<String>,
+        has_status_objects: bool,
     ) -> Result<Answer, Error> {
         let asked = cluster
             .call_unretried("query", &self.address, |client| {
@@ -335,7 +354,7 @@ impl Store {
         };
         let body = body.map_err(|_| self.too_large(MAX_ANSWER))?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        match refusal_of_the_api_server(status, &body) {
+        match refusal_of_the_api_server(status, &body, has_status_objects) {
             Some(message) if status == 403 => Err(self.forbidden(message)),
             Some(message) => Err(self.no_answer(message)),
             None => Ok(Answer { status, body }),
@@ -451,14 +470,20 @@ const fn is_refusal(error: &cluster::Error) -> bool {
     matches!(error, cluster::Error::Request { fault: cluster::ApiError::Forbidden(_), .. })
 }
 
-/// The API server answers for the Service where it cannot reach it, with a `Status` object.
-fn refusal_of_the_api_server(status: u16, body: &str) -> Option<String> {
-    if status < 400 || !body.contains("\"Status\"") {
+/// The API server answers for the Service where it cannot reach it, with a `Status` object. A server behind the proxy may
+/// have such objects of its own (`has_status_objects`); then the API server's are those about the Service, and those of
+/// a proxy that gets no answer.
+fn refusal_of_the_api_server(code: u16, body: &str, has_status_objects: bool) -> Option<String> {
+    if code < 400 || !body.contains("\"Status\"") {
         return None;
     }
     let status: Value = serde_json::from_str(body).ok()?;
     let is_status = status["kind"] == "Status" && status["apiVersion"] == "v1";
-    is_status.then(|| envelope::cut(status["message"].as_str().unwrap_or_default(), 300))
+    let group = status["details"]["group"].as_str().unwrap_or_default();
+    let is_of_the_proxy = status["details"]["kind"] == "services"
+        || (matches!(code, 401 | 502..=504) && !group.ends_with(".grafana.app"));
+    (is_status && (is_of_the_proxy || !has_status_objects))
+        .then(|| envelope::cut(status["message"].as_str().unwrap_or_default(), 300))
 }
 
 #[cfg(test)]
@@ -488,14 +513,37 @@ mod tests {
             "/api/folders/a%2F%2E%2E%2Fb%3Fc/counts"
         );
         assert_eq!(Endpoint::of("/api/health").path(), "/api/health");
+        let of = |namespace, id| Endpoint::in_namespace("/apis/a/v1/namespaces", (namespace, "/things"), id, "").path();
+        assert_eq!(of("org-2", None), "/apis/a/v1/namespaces/org-2/things");
+        assert_eq!(of("a/b", Some("c/d")), "/apis/a/v1/namespaces/a%2Fb/things/c%2Fd");
     }
 
     #[test]
     fn a_status_object_is_the_api_servers_answer() {
         let status =
             r#"{"kind":"Status","apiVersion":"v1","message":"no endpoints available for service \"p\"","code":503}"#;
-        assert!(refusal_of_the_api_server(503, status).unwrap().contains("no endpoints"));
-        assert_eq!(refusal_of_the_api_server(503, r#"{"status":"error","errorType":"timeout","error":"x"}"#), None);
-        assert_eq!(refusal_of_the_api_server(200, status), None);
+        for has_status_objects in [false, true] {
+            let refusal = |code, body| refusal_of_the_api_server(code, body, has_status_objects);
+            assert!(refusal(503, status).unwrap().contains("no endpoints"));
+            assert_eq!(refusal(503, r#"{"status":"error","errorType":"timeout","error":"x"}"#), None);
+            assert_eq!(refusal(200, status), None);
+        }
+    }
+
+    /// Grafana's API below `/apis` answers with `Status` objects too.
+    #[test]
+    fn a_status_object_of_the_server_behind_the_proxy_is_its_answer() {
+        let status = |code: u16, details: Value| {
+            serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": "m", "code": code, "details": details})
+                .to_string()
+        };
+        let board = serde_json::json!({"name": "u", "group": "dashboard.grafana.app", "kind": "dashboards"});
+        for code in [400, 403, 404, 409, 422, 500, 503] {
+            assert_eq!(refusal_of_the_api_server(code, &status(code, board.clone()), true), None, "{code}");
+        }
+        let service = serde_json::json!({"name": "grafana", "kind": "services"});
+        for code in [403, 404, 503] {
+            assert!(refusal_of_the_api_server(code, &status(code, service.clone()), true).is_some(), "{code}");
+        }
     }
 }

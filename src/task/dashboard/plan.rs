@@ -142,6 +142,8 @@ pub struct Live {
     /// Uid of the folder; dashboards only.
     pub folder: Option<String>,
     pub body: Value,
+    /// Metadata of a resource below `/apis`; null for items of `/api`.
+    pub metadata: Value,
 }
 
 /// The planned action for an item.

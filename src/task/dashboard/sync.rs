@@ -24,6 +24,13 @@ pub struct Sync<'a> {
     pub name: String,
 }
 
+/// What is done to one item, as Grafana has it.
+struct Planned<'a> {
+    item: &'a Item,
+    step: Step,
+    live: Option<Live>,
+}
+
 /// The record of the items that this target has written by the API; `None` when there are none.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
     record::read(cluster, name, RECORD).await
@@ -58,8 +65,8 @@ impl Sync<'_> {
         params: &ApplyParams,
         mut report: DashboardReport,
     ) -> Result<Outcome<DashboardReport>, Failure<DashboardReport>> {
-        let api = Grafana(self.grafana);
-        report.version = api.version().await?;
+        let api = Grafana::open(self.grafana).await?;
+        report.version.clone_from(&api.version);
         let mut record = read_record(self.cluster, &self.name).await?.unwrap_or_default();
         let before = record.clone();
         let permits = (params.adopt, params.force);
@@ -75,17 +82,17 @@ impl Sync<'_> {
             {
                 entry.version = Some(live.version); // of a write whose answer was lost
             }
-            steps.push((item, step));
+            steps.push(Planned { item, step, live });
         }
         let wanted: Vec<&str> = set.items().map(|item| item.uid.as_str()).collect();
         let stale: Vec<String> = record.keys().filter(|uid| !wanted.contains(&uid.as_str())).cloned().collect();
         let removal = self.plan_removal(&api, stale, &record, folders, params.force).await?;
         if params.dry_run {
-            report.items = steps.iter().map(|(item, step)| item.report(action(*step), None)).collect();
+            report.items = steps.iter().map(|one| one.item.report(action(one.step), None)).collect();
             report.items.extend(removal.lines());
             return Ok(Outcome::Unchanged(report));
         }
-        for (item, step) in &steps {
+        for Planned { item, step, .. } in &steps {
             let base = match step {
                 Step::Keep | Step::Use => continue,
                 Step::Create => 0,
@@ -124,12 +131,12 @@ impl Sync<'_> {
     async fn write_all(
         &self,
         api: &Grafana<'_>,
-        steps: &[(&Item, Step)],
+        steps: &[Planned<'_>],
         (before, permits): (&Record, (bool, bool)),
         record: &mut Record,
         report: &mut DashboardReport,
     ) -> Result<(), Error> {
-        for (index, (item, step)) in steps.iter().enumerate() {
+        for (index, Planned { item, step, live }) in steps.iter().enumerate() {
             self.cx.step("apply", index, steps.len(), format!("{} {}", item.kind.as_str(), item.title));
             self.cx.guard.check()?;
             let replaces = match step {
@@ -138,7 +145,7 @@ impl Sync<'_> {
                     continue;
                 }
                 Step::Create => None,
-                Step::Update(version) => Some(*version),
+                Step::Update(_) => live.as_ref(),
             };
             let version = match api.write(item, replaces).await? {
                 Some(version) => version,
@@ -164,7 +171,7 @@ impl Sync<'_> {
         let replaces = match self.decided(item, entry, live.as_ref(), permits)? {
             Step::Keep | Step::Use => return Ok(live.map_or(1, |live| live.version)),
             Step::Create => None,
-            Step::Update(version) => Some(version),
+            Step::Update(_) => live.as_ref(),
         };
         self.cx.guard.check()?;
         match api.write(item, replaces).await? {
@@ -265,8 +272,8 @@ impl Sync<'_> {
         params: &RemoveParams,
         mut report: DashboardReport,
     ) -> Result<Outcome<DashboardReport>, Failure<DashboardReport>> {
-        let api = Grafana(self.grafana);
-        report.version = api.version().await?;
+        let api = Grafana::open(self.grafana).await?;
+        report.version.clone_from(&api.version);
         let before = record.clone();
         let uids: Vec<String> = record.keys().cloned().collect();
         let removal = self.plan_removal(&api, uids, &record, BTreeMap::new(), params.force).await?;
