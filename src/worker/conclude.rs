@@ -46,10 +46,11 @@ impl FinishedAttempt {
         }
     }
 
-    /// What the command waits for: an installation, as `<target>/<installation>`, or a target.
+    /// What the command waits for: an installation, as `<target>/<installation>`, a target, or `*` for a slot of any.
     fn waits_for(&self, origin: &Origin) -> String {
         match self.outcome.error() {
             Some(Error::Busy { installation }) => format!("{}/{installation}", origin.target),
+            Some(Error::WorkerSaturated) => "*".to_owned(),
             _ => origin.target.to_string(),
         }
     }

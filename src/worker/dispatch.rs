@@ -14,6 +14,7 @@ use super::isolation::StartPermit;
 use super::lease::HeldLease;
 use super::params_cost;
 use super::run::TaskFailure;
+use super::target_limit::Full;
 use super::{Engine, Error};
 use crate::bus::{self, Delivery, LeaseName};
 use crate::error::{Class, Classify, Code};
@@ -201,15 +202,19 @@ impl Engine {
             EarlyEnd::IdReused => return Ok(Executed::IdReused),
         };
         let target = origin.target.as_str();
-        let saturated = || Error::TargetSaturated { target: target.to_owned() };
         if end_with_lease.is_none() && self.bus.control().is_paused(target) {
             return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
         if end_with_lease.is_none() && self.result_pause.is_on() {
             return self.wait(cx, Error::ResultsRefused).await;
         }
-        let Some(_slot) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
-            return self.wait(cx, saturated()).await;
+        let saturated = |full: Full| match full {
+            Full::Target => Error::TargetSaturated { target: target.to_owned() },
+            Full::Shared => Error::WorkerSaturated,
+        };
+        let _slot = match self.target_limiter.acquire(target, cx.task.slot_class()).await {
+            Ok(permit) => permit,
+            Err(full) => return self.wait(cx, saturated(full)).await,
         };
         // The size of an object is not known before it is read.
         let most = match &params {
@@ -234,7 +239,7 @@ impl Engine {
         };
         // Before the lease, because no task renews it yet.
         let Some(start_permit) = self.acquire_start_permit(cx).await? else {
-            return self.wait(cx, saturated()).await;
+            return self.wait(cx, saturated(Full::Target)).await;
         };
         if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };

@@ -93,6 +93,9 @@ pub enum Error {
         /// Id of the target.
         target: String,
     },
+    /// Commands of busy targets occupy all slots that these may use together.
+    #[error("commands of busy targets occupy all slots of this worker that they may use together")]
+    WorkerSaturated,
     /// Parameters of running commands occupy the memory for them.
     #[error("parameters of running commands occupy the memory of this worker for parameters")]
     ParamsMemoryExhausted,
@@ -174,6 +177,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::WorkerSaturated
             | Self::ResultsRefused
             | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Class::Busy,
@@ -201,6 +205,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::WorkerSaturated
             | Self::ResultsRefused
             | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Code::SH2006,

@@ -1,6 +1,6 @@
 //! Limits the slots that the commands of one target occupy, and those of all busy targets together, so that targets whose
-//! API servers hang or whose queues are long do not block the commands of the others. Limits watches, which occupy a slot
-//! for hours, in the same way. Uses only the names of targets.
+//! API servers hang or whose queues are long do not block the commands of the others. Limits watches, which hold a slot for
+//! hours, in the same way. Knows targets by name only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::task::SlotClass;
 
-/// One slot in this number is reserved for targets without a running command; half of these for quiet targets.
+/// One slot in so many is reserved for targets without a running command; half of these for quiet targets.
 const RESERVED: usize = 4;
 /// Time over which the slots that a target occupies are averaged.
 const OCCUPANCY_SPAN: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const QUIET: f64 = 0.02;
 /// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
 
-/// One slot in this number may run a watch, and one in twice the number a watch of the same target.
+/// One slot in so many may run a watch, and one in twice as many a watch of the same target.
 const WATCHES: usize = 4;
 
 /// Slots for each target, without a limit for the only target of a worker; and slots for watches.
@@ -90,6 +90,15 @@ impl Occupancy {
     }
 }
 
+/// Which slots are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Those of the target, or those for watches.
+    Target,
+    /// Those that busy targets share.
+    Shared,
+}
+
 /// The right to execute a command of a target.
 #[derive(Debug)]
 pub(super) struct TargetPermit {
@@ -127,30 +136,34 @@ impl TargetLimiter {
         Self { by_target, busy, first, watches: semaphore(WATCHES), watches_of_target }
     }
 
-    /// A slot for a command of the target; `None` when all of its slots are in use and none will be released soon.
-    pub async fn acquire(&self, target: &str, class: SlotClass) -> Option<TargetPermit> {
+    /// A slot for a command of the target.
+    ///
+    /// # Errors
+    /// When all slots that it may use are in use, and none of them will be released soon.
+    pub async fn acquire(&self, target: &str, class: SlotClass) -> Result<TargetPermit, Full> {
         let watch = match class {
-            SlotClass::Urgent => return Some(TargetPermit { slots: [None, None], watch: None }),
+            SlotClass::Urgent => return Ok(TargetPermit { slots: [None, None], watch: None }),
             SlotClass::Normal => None,
-            SlotClass::Watch => Some(self.acquire_watch(target)?),
+            SlotClass::Watch => Some(self.acquire_watch(target).ok_or(Full::Target)?),
         };
         let Some(of_target) = self.by_target.get(target) else {
-            return Some(TargetPermit { slots: [None, None], watch });
+            return Ok(TargetPermit { slots: [None, None], watch });
         };
         if watch.is_some() {
-            // A watch runs for hours, so it does not count in the occupancy of its target.
-            return Some(TargetPermit { slots: [Some(self.busy.acquire().await?), None], watch });
+            // It runs for hours, and the target is quiet nevertheless.
+            let shared = self.busy.acquire().await.ok_or(Full::Shared)?;
+            return Ok(TargetPermit { slots: [Some(shared), None], watch });
         }
         let (is_first, is_quiet) = of_target.state();
-        let slot = of_target.acquire().await?;
+        let slot = of_target.acquire().await.ok_or(Full::Target)?;
         let shared = if is_quiet {
             None
         } else if is_first && let Some(first) = self.busy.try_acquire().or_else(|| self.first.try_acquire()) {
             Some(first)
         } else {
-            Some(self.busy.acquire().await?)
+            Some(self.busy.acquire().await.ok_or(Full::Shared)?)
         };
-        Some(TargetPermit { slots: [Some(slot), shared], watch })
+        Ok(TargetPermit { slots: [Some(slot), shared], watch })
     }
 
     fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
@@ -227,10 +240,11 @@ mod tests {
         for _ in 0..6 {
             permits.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its limit"));
         }
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "two are reserved for others");
-        assert!(limiter.acquire("b", SlotClass::Normal).await.is_some());
+        let full = limiter.acquire("a", SlotClass::Normal).await.err();
+        assert_eq!(full, Some(Full::Target), "two are reserved for others");
+        assert!(limiter.acquire("b", SlotClass::Normal).await.is_ok());
         permits.pop();
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_some(), "one was released");
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_ok(), "one was released");
     }
 
     /// Before: as long as none of them exceeded its own limit, flooded targets together took every slot, and a command of
@@ -249,9 +263,10 @@ mod tests {
         for target in &names[4..] {
             permits.push(limiter.acquire(target, SlotClass::Normal).await.expect("it has no running command"));
         }
-        assert!(limiter.acquire("9", SlotClass::Normal).await.is_none(), "it has one");
+        let full = limiter.acquire("9", SlotClass::Normal).await.err();
+        assert_eq!(full, Some(Full::Shared), "it has one");
         permits.clear();
-        assert!(limiter.acquire("0", SlotClass::Normal).await.is_some());
+        assert!(limiter.acquire("0", SlotClass::Normal).await.is_ok());
     }
 
     /// Before: flooded targets as numerous as the slots had no running command most of the time, and their next commands
@@ -272,14 +287,14 @@ mod tests {
                 if running.len() == SLOTS {
                     break; // the worker pulls no commands
                 }
-                if let Some(permit) = limiter.acquire(target, SlotClass::Normal).await {
+                if let Ok(permit) = limiter.acquire(target, SlotClass::Normal).await {
                     executed += 1;
                     running.push((Instant::now() + duration, permit));
                 }
             }
             if round > 200 {
                 assert!(running.len() < SLOTS, "round {round}");
-                assert!(limiter.acquire(quiet, SlotClass::Normal).await.is_some(), "round {round}");
+                assert!(limiter.acquire(quiet, SlotClass::Normal).await.is_ok(), "round {round}");
             }
             tokio::time::advance(tick).await;
         }
@@ -306,10 +321,10 @@ mod tests {
             for _ in 0..16 {
                 normal.extend(limiter.acquire("a", SlotClass::Normal).await);
             }
-            assert!(limiter.acquire("a", SlotClass::Urgent).await.is_some());
+            assert!(limiter.acquire("a", SlotClass::Urgent).await.is_ok());
             let first = limiter.acquire("a", SlotClass::Watch).await;
-            assert!(first.is_some(), "one command needs no further slot");
-            assert!(limiter.acquire("a", SlotClass::Watch).await.is_none() || targets.len() == 1);
+            assert!(first.is_ok(), "one command needs no further slot");
+            assert!(limiter.acquire("a", SlotClass::Watch).await.is_err() || targets.len() == 1);
         }
     }
 
@@ -322,7 +337,7 @@ mod tests {
         }
         tokio::time::advance(MAX_SLOT_WAIT * 2).await;
         let start = Instant::now();
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "no slot was released recently");
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_err(), "no slot was released recently");
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
@@ -334,7 +349,7 @@ mod tests {
             async move {
                 let permit = limiter.acquire("a", SlotClass::Normal).await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                permit.is_some()
+                permit.is_ok()
             }
         });
         let acquired = futures::future::join_all(acquired).await;
@@ -345,14 +360,14 @@ mod tests {
     async fn only_target_has_no_limit() {
         let limiter = TargetLimiter::new(["a"].into_iter(), 1);
         let first = limiter.acquire("a", SlotClass::Normal).await;
-        assert!(first.is_some() && limiter.acquire("a", SlotClass::Normal).await.is_some());
+        assert!(first.is_ok() && limiter.acquire("a", SlotClass::Normal).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_slot_serves_each_target() {
         let limiter = TargetLimiter::new(["a", "b"].into_iter(), 1);
         for target in ["a", "b"] {
-            assert!(limiter.acquire(target, SlotClass::Normal).await.is_some(), "{target}");
+            assert!(limiter.acquire(target, SlotClass::Normal).await.is_ok(), "{target}");
         }
     }
 }
