@@ -113,7 +113,7 @@ async fn check_of_500_pods_takes_at_most_12_requests_to_the_store() {
 
 #[tokio::test]
 async fn commands_at_once_make_each_dashboard_once() {
-    let [legacy, newer] = [at_once(&[]).await, at_once(&["v1"]).await];
+    let (legacy, newer) = tokio::join!(at_once(&[]), at_once(&["v1"]));
     println!("200 runs at once: {legacy}; by /apis: {newer}");
 }
 

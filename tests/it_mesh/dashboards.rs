@@ -163,7 +163,9 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten(apis: Api
     let other = target("other", &grafana, Credentials::default());
     assert_eq!(code(&other, json!({})).await, Code::SH3509);
     grafana.provision(true);
-    assert_eq!(code(&other, json!({"adopt": true})).await, Code::SH3511);
+    assert_eq!(code(&other, json!({"adopt": true})).await, Code::SH3511, "the data source");
+    let boards = json!({"adopt": true, "data_source_uid": "theirs"});
+    assert_eq!(code(&other, boards).await, Code::SH3511, "the dashboards");
     grafana.provision(false);
     assert!(apply(&other, json!({"adopt": true})).await.unwrap().0);
 }
@@ -239,6 +241,7 @@ async fn missing_permissions_and_other_programs_are_named(apis: Apis) {
 /// Two workers can run at the same time when one has lost its lease and does not know yet.
 async fn concurrent_runs_make_each_dashboard_once(apis: Apis) {
     let (grafana, cx) = start_grafana("crowd", apis);
+    grafana.set(&json!({"slow_ms": 5})); // so that the runs overlap
     let runs = (0..20).map(|_| apply(&cx, json!({"dashboards": ["mesh"]})));
     let done = futures::future::join_all(runs).await;
     assert!(done.iter().any(Result::is_ok), "{done:?}");
