@@ -17,7 +17,7 @@ macro_rules! steps {
             /// All steps.
             pub const ALL: &'static [Self] = &[ $( Self::$step, )+ ];
 
-            /// As in files and reports.
+            /// Name in files and reports.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $( Self::$step => $name, )+ } }
         }

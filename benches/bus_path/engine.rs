@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Latencies;
 
-/// A worker's log as in a container: JSON at `info`, one write for each line, here to nowhere.
+/// Logs as a worker in a container does: JSON at level `info`, one write for each line, to `/dev/null`.
 pub fn log_as_a_worker() {
     use tracing_subscriber::prelude::*;
     let nowhere = File::options().write(true).open("/dev/null").unwrap();

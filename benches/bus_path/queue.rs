@@ -59,7 +59,7 @@ impl Queue {
         NatsBus::new(connection, Subjects::new(&self.config.bus.prefix))
     }
 
-    /// The same without anything of sailhand.
+    /// Connects with the plain client.
     pub async fn connect_bare(&self) -> async_nats::Client {
         async_nats::connect(self.config.nats.url[0].clone()).await.unwrap()
     }

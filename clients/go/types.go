@@ -314,8 +314,8 @@ type ConnectionCheckParams struct {
 	// A Service of the target instead of a connection.
 	Service *ServiceAddress `json:"service,omitempty"`
 
-	// Window that you take rates over, seconds: it should hold four scrapes. That of `metrics.query`
-	// when absent.
+	// Window of your rates, in seconds; it should contain four scrapes. Default: the window of
+	// `metrics.query`.
 	WindowS *int64 `json:"window_s,omitempty"`
 }
 
@@ -514,7 +514,7 @@ type MeshInstallParams struct {
 	// Take over objects that another tool has installed.
 	Adopt *bool `json:"adopt,omitempty"`
 
-	// Values for single charts; they win over `values`.
+	// Values for single charts; they take precedence over `values`.
 	ComponentValues *ComponentValues `json:"component_values,omitempty"`
 
 	// Turns components on or off that the profile has otherwise.
@@ -576,7 +576,7 @@ type MeshInstallParams struct {
 // MeshPrecheckParams: parameters of `mesh.precheck`: those of `mesh.install` that say what is to be
 // installed.
 type MeshPrecheckParams struct {
-	// Values for single charts; they win over `values`.
+	// Values for single charts; they take precedence over `values`.
 	ComponentValues *ComponentValues `json:"component_values,omitempty"`
 
 	// Turns components on or off that the profile has otherwise.
@@ -1104,7 +1104,7 @@ type SampleRemoveParams struct {
 	// Report what would go, write nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
 
-	// Where it is; a namespace of the application's name when absent.
+	// Namespace of the application; by default its name.
 	Namespace *string `json:"namespace,omitempty"`
 
 	// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
@@ -1829,7 +1829,7 @@ type ConfigWatchAnalyzeReport struct {
 	Warnings int64 `json:"warnings"`
 }
 
-// Level: whether a specification demands the feature.
+// Level: whether a specification requires the feature.
 type Level string
 
 const (
@@ -1905,7 +1905,7 @@ type ConformanceRunEvidence struct {
 	// Objects that the adapter made from them.
 	Translated []string `json:"translated,omitempty"`
 
-	// Requests without an HTTP answer, as the client reported them.
+	// Transport errors of requests that got no HTTP response, as the client reported them.
 	TransportErrors []string `json:"transport_errors,omitempty"`
 }
 
@@ -1950,7 +1950,7 @@ type CaseResult struct {
 	// Such as `TA-1.2.3` or `MeshHTTPRouteWeight`.
 	CaseID string `json:"case_id"`
 
-	// Whether the specification demands the feature (`core`) or allows it (`extended`).
+	// Whether the specification requires the feature (`core`) or allows it (`extended`).
 	ConformanceLevel Level `json:"conformance_level"`
 
 	// Time of this case alone, milliseconds.
@@ -1984,7 +1984,7 @@ type CaseResult struct {
 	// only in reports of the suite of Gateway API. The case counts as failed nevertheless.
 	SuspectedRace *string `json:"suspected_race,omitempty"`
 
-	// One sentence: what is demanded.
+	// One sentence: the requirement.
 	Title string `json:"title"`
 }
 
@@ -2887,7 +2887,7 @@ type SignalValue struct {
 	// series. The 20 largest values of a signal have it.
 	Points []*float64 `json:"points,omitempty"`
 
-	// Whether there is a number.
+	// Whether the value is a number, zero, or missing.
 	Presence Presence `json:"presence"`
 
 	// Whose view was used; none where there are no series.

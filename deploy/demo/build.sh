@@ -17,8 +17,8 @@ path_of() {
   esac
 }
 
-# Waits until a program is there, and shows what is being built meanwhile. The analyzer has fewer dependencies than the
-# rest, which it shares with it.
+# Waits until a program is built, and shows what is being built meanwhile. The analyzer is first, because it has the fewest
+# dependencies, and the other programs share them.
 need() {
   local name=$1 path begun=$SECONDS
   path=$(path_of "$name")
@@ -54,7 +54,7 @@ waiting() {
   wait "$pid" || fail "the build of $name failed; the log is in $logs"
 }
 
-# On a terminal a line with the seconds; else a line for each minute.
+# On a terminal one line with the elapsed seconds, otherwise one line for each minute.
 progress() {
   local name=$1 seconds=$((SECONDS - $2)) current logged=("$logs"/build-{worker,servers}.log)
   [[ $name != sailhand-analyze ]] || logged=("$logs/build-analyze.log")
@@ -70,17 +70,17 @@ progress_end() {
   if [[ -t 1 ]] && ((SECONDS > $1)); then printf '\r\e[K'; fi
 }
 
-# Starts the builds of the worker and of the servers at the same time. The file $state/built-NAME says that NAME is there.
+# Starts the builds of the worker and of the servers at the same time. The file $state/built-NAME exists when NAME is built.
 build_the_rest() {
   [[ -n $building ]] || return 0
-  say "" "The worker, nats-server and a Kubernetes control plane are being built now, from pinned sources; the demo goes on with each as soon as it is there."
+  say "" "The worker, nats-server and a Kubernetes control plane are being built now, from pinned sources. The demo uses each as soon as it is built."
   (
     cargo_build --bin sailhand >"$logs/build-worker.log" 2>&1 && touch "$state/built-sailhand" ||
       echo "$logs/build-worker.log" >"$state/build-failed"
   ) &
   build_pids+=($!)
   local group=""
-  # helm is needed only where Istio's charts can be had, a control plane only where the cluster is not the user's.
+  # helm is needed only if Istio's charts are available, a control plane only without SAILHAND_KUBECONFIG.
   if [[ -n $own_cluster ]]; then
     group=nats
   elif charts_can_be_had; then

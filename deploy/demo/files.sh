@@ -1,4 +1,5 @@
-# The chapters that need no cluster: a mistake in files, its fix and the page; then the same as a command. Sourced by run.sh.
+# The parts that need no cluster: an error in manifests, its fix and the HTML report; then the analysis as a command.
+# Sourced by run.sh.
 # shellcheck shell=bash
 
 find_in_files() {
@@ -18,7 +19,7 @@ find_in_files() {
   proven "First result after $((SECONDS - started)) s."
 }
 
-# Shows a command that has to fail. What it prints on standard output is left in $printed.
+# Shows a command that must fail, and stores its standard output in $printed.
 run_failing() {
   show "$@"
   if "$@"; then fail "'$*' succeeds"; fi
@@ -27,7 +28,7 @@ run_failing() {
 
 work_without_a_cluster() {
   chapter "Commands that need no cluster"
-  say "A worker takes commands from the bus. Manifests are analyzed, and a conformance suite is simulated, without a cluster."
+  say "A worker pulls commands from the bus. Manifests are analyzed, and a conformance suite is simulated, without a cluster."
   show "sailhand worker --config deploy/demo/worker.toml &"
   SAILHAND__WORKER__ID=worker-files SAILHAND__TARGETS__DEMO__KUBECONFIG=$state/none \
     launch worker-files sailhand worker --config deploy/demo/worker.toml

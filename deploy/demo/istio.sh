@@ -1,10 +1,10 @@
-# Istio in the demo: whether its charts can be had, and what stands in for istiod. Sourced by run.sh.
+# Istio in the demo: finds its charts, and does istiod's part for the webhooks. Sourced by run.sh.
 # shellcheck shell=bash
 
 istio_version=1.30.3
 public_charts=https://istio-release.storage.googleapis.com/charts
 
-# Leaves in $charts where Istio's charts come from; fails, with the reason in $without, when they cannot be had.
+# Sets $charts to the source of Istio's charts; fails with the reason in $without if they are not available.
 find_charts() {
   charts_can_be_had || return 1
   if [[ -n $building ]]; then need helm; fi
@@ -24,7 +24,7 @@ charts_can_be_had() {
     return 1
   fi
   charts=$public_charts
-  # A worker that has had them before has kept them by a hash of where they came from.
+  # Workers cache charts in folders named by a hash of their source.
   for chart in base istiod; do
     pin=$(printf '%s' "$charts $chart $istio_version" | openssl dgst -sha256 -r)
     [[ -s $cache/charts/pins/${pin%% *} ]] || missing=$chart
@@ -35,8 +35,8 @@ charts_can_be_had() {
   return 1
 }
 
-# No container runs on a simulated node, so the demo does what istiod does with its webhooks: it puts its
-# certificate into them. Ends with the demo.
+# Simulated nodes run no containers, so the demo does istiod's part: it writes the CA bundle into the webhooks. Ends with
+# the demo.
 stand_in_for_istiod() {
   local name count index patch
   while sleep 0.2; do

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The demo: a mistake is found in files, commands go in on a real NATS server, two workers change a real Kubernetes API
-# server, one of them is killed in the middle, and each command still ends once. A dashboard shows all of it. Takes about
-# a minute. Exits with a status other than 0 when the story does not come true.
+# The demo: the analysis finds an error in manifests; commands go through a real nats-server; two workers write to a real
+# Kubernetes API server; one of them is killed, and each command still has exactly one result. A dashboard shows it.
+# Takes about a minute. Exits with a status other than 0 if a step fails.
 #
-#   run.sh            on a terminal it leaves everything running until Enter is pressed
+#   run.sh            on a terminal everything runs until Enter is pressed
 #   run.sh --build    builds what it needs while it runs, in the order in which it needs it
 #   run.sh --yes      does not ask before it uses the cluster of $SAILHAND_KUBECONFIG
 #
-# With SAILHAND_KUBECONFIG it uses that cluster (its current context) instead of a local one, and afterwards removes
-# what it made there; Istio, which is a whole cluster's, is installed into a local one only. Its charts come from the
-# folder SAILHAND_CHARTS, from the cache, or from Istio's public repository; without them the demo says so and goes on.
-# Without --build it needs what `just tools charts` and `cargo build --workspace` make.
+# With SAILHAND_KUBECONFIG it uses that cluster (its current context) instead of a local one, and afterwards deletes
+# its objects there; Istio is installed into a local cluster only. Its charts come from the folder SAILHAND_CHARTS, from
+# the cache, or from Istio's public repository; without them the demo skips Istio.
+# Without --build it needs the files of `just tools charts` and `cargo build --workspace`.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,7 +29,7 @@ source "$here/files.sh"
 # shellcheck source=deploy/demo/istio.sh
 source "$here/istio.sh"
 
-# Everything the demo makes in a cluster is in these, so that it can be removed whatever happened before.
+# All objects of the demo are in these namespaces, so that it can always delete them.
 namespaces=(sailhand-demo sailhand-demo-bookinfo sailhand-demo-boutique sailhand-demo-system)
 definition=boats.demo.sailhand.example
 nodes=(node-1 node-2 node-3)
@@ -41,7 +41,7 @@ state=""
 charts="" without=""
 sent=0 # commands
 
-# Settings of another sailhand must not reach this one.
+# Environment variables of another sailhand must not apply.
 for name in "${!SAILHAND__@}"; do unset "$name"; done
 
 main() {
@@ -105,13 +105,13 @@ start_bus() {
   chapter "A bus"
   need sailhand
   need nats-server
-  say "A real nats-server keeps the commands. One command creates the streams. It loses no message, so it can run as often as you like."
+  say "A real nats-server stores the commands. One command creates the streams. It deletes no message, so you can repeat it."
   launch nats-server nats-server --addr 127.0.0.1 --port -1 --ports_file_dir "$state" --jetstream --store_dir "$state/bus"
   eventually 15 nats_answers || fail "nats-server does not start"
   export SAILHAND__NATS__URL=$nats_url
   show "export SAILHAND__NATS__URL=$nats_url"
   run sailhand topology apply --config deploy/demo/worker.toml
-  # The demo's witness: it writes down every event and every result that reaches the bus.
+  # Records every event and result on the bus, for the checks of the demo.
   launch witness sailhand watch --since 1h --output jsonl
 }
 
@@ -126,10 +126,10 @@ start_dashboard() {
 start_cluster() {
   chapter "A cluster"
   if [[ -n $own_cluster ]]; then
-    say "The cluster is yours."
+    say "The demo uses your cluster."
     made_in_own_cluster=yes
   else
-    say "A real control plane takes the changes; only nodes and pods are simulated."
+    say "The control plane is real; only nodes and pods are simulated."
     need kwok
     need etcd
     need kube-apiserver
@@ -157,7 +157,7 @@ start_workers() {
   if find_charts; then
     export SAILHAND__CHARTS__SOURCE=$charts SAILHAND__CHARTS__CACHE=$cache/charts SAILHAND__CHARTS__HELM=$cache/bin/helm
   fi
-  say "Either can take any command: they share one queue, and a lease keeps them from writing to the same place at once."
+  say "Both pull from one queue, and a lease ensures that only one of them writes to an installation."
   local name
   for name in worker-a worker-b; do
     show "SAILHAND__WORKER__ID=$name sailhand worker --config deploy/demo/worker.toml &"
@@ -180,7 +180,7 @@ install_istio() {
   fi
   chapter "Istio"
   if [[ -n $without ]]; then
-    say "Istio is not installed: $without." "The rest of the demo goes on without it."
+    say "Istio is not installed: $without." "The demo continues without it."
     return
   fi
   say "Its charts come from $charts." \
@@ -203,7 +203,7 @@ meshed() {
 route_reviews() {
   meshed || return 0
   chapter "A share of the traffic"
-  say "One request of five goes to the next version of reviews: subsets first, then the routes to them."
+  say "20 % of the requests go to the next version of reviews: the subsets are written first, then the routes to them."
   run send traffic.apply --target demo -p scenario=reviews-80-20 -p namespace=sailhand-demo-bookinfo --wait
   run kubectl --namespace sailhand-demo-bookinfo get destinationrules,virtualservices
   ended_once traffic.apply 1
@@ -218,7 +218,7 @@ deploy_bookinfo() {
 
 apply_regatta() {
   chapter "A manifest of your own"
-  say "Several documents in the wrong order, among them a CRD and an object of it; the worker finds the order that works."
+  say "Several documents in the wrong order, among them a CRD and a custom resource of it; the worker sorts them."
   run send config.apply --target demo -p name=regatta -p manifest=@deploy/demo/regatta.yaml -p wait=30s --wait
   run kubectl --namespace sailhand-demo get boats
   ended_once config.apply 1
@@ -227,7 +227,7 @@ apply_regatta() {
 kill_a_worker() {
   chapter "A worker dies in the middle"
   if [[ -z $own_cluster ]]; then
-    say "The nodes are closed first: no new pod can start, so the command cannot end before its worker dies."
+    say "The nodes are cordoned first: no new pod starts, so the command cannot end before its worker is killed."
     run kubectl cordon "${nodes[@]}"
   fi
   show "sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique"
@@ -258,14 +258,14 @@ kill_a_worker() {
   proven "$heir ended it $((SECONDS - since)) s after the kill. 'unchanged': $victim had written all of it, nothing was written twice."
 }
 
-# The other worker is at it by now; it shall see the pods come up.
+# The other worker executes the command by now; its pods can start.
 open_nodes_when_published() {
   eventually 60 published "$@" && kubectl uncordon "${nodes[@]}" >/dev/null
 }
 
 deploy_bookinfo_again() {
   chapter "The same again"
-  say "A command describes the desired state. The cluster has it already, so the worker compares and writes nothing."
+  say "A command describes the desired state. The cluster is already in that state, so the worker compares and writes nothing."
   local before
   before=$(bookinfo_versions)
   run send sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
@@ -290,7 +290,7 @@ look_at_the_mesh() {
 
 take_stock() {
   chapter "The account"
-  say "$sent commands were sent and a worker was killed: as many results, and nothing given up."
+  say "$sent commands were sent and a worker was killed: each command has one result, and there is no dead letter."
   run sailhand dlq list --all
   [[ -z $(sailhand dlq list --all --output name) ]] || fail "there are dead letters"
   results_are "" "$sent" || fail "$(results "") results for $sent commands"
@@ -302,7 +302,7 @@ published() {
   grep "\"commandkey\":\"$1\".*$2" "$state/witness.log"
 }
 
-# The witness has to see exactly `$2` results of the verb `$1`, the last one a success; that one is left in $last.
+# There must be exactly `$2` results of the verb `$1`, the last one a success; it is stored in $last.
 ended_once() {
   eventually 10 results_are "$1" "$2" || fail "$(results "$1") result(s) of $1 on the bus, not $2"
   last=$(grep "\"type\":\"io.meshery.istio.result.$1.v1\"" "$state/witness.log" | tail -n 1)
@@ -321,17 +321,17 @@ results_are() {
 what_next() {
   printf '\n%sWhat to try next%s\n' "$strong" "$plain"
   if ! [[ -t 0 && -t 1 ]]; then
-    say "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test." \
+    say "Run 'just demo' on a terminal: it runs until you press Enter. 'just test' runs every test." \
       "All that happened is on ${strong}$dashboard${plain}"
     return
   fi
   say "Bus, cluster, dashboard and a worker are still up. In another terminal:" "" \
     "  export PATH=$programs:$cache/bin:\$PATH" \
     "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
-    "  sailhand watch --since 10m                                   # all that happened, and what comes" \
+    "  sailhand watch --since 10m                                   # past and new events" \
     "  sailhand verbs sample.deploy                                 # the parameters of a command" \
     "  sailhand submit namespace.label -t demo -p namespace=sailhand-demo -p mode=enabled --wait" \
-    "  sailhand submit config.delete -t demo -p name=regatta --wait # the boat, its CRD and all else of it" \
+    "  sailhand submit config.delete -t demo -p name=regatta --wait # deletes the boat and its CRD" \
     "  sailhand submit sample.remove -t demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait" \
     "  kubectl get pods --all-namespaces" "" \
     "Files: deploy/demo/worker.toml, deploy/demo/regatta.yaml. Every test: just test" "" \
@@ -343,26 +343,26 @@ clean_up() {
   local code=$1
   trap '' INT TERM HUP PIPE
   trap - EXIT
-  set +e # nobody may read the output any more, and each step is worth trying
+  set +e # every step is tried, even if nobody reads the output
   if ((code != 0)); then
     keep_logs
     ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
   fi
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
-  # shellcheck disable=SC2046  # each is a word of its own
+  # shellcheck disable=SC2046  # word splitting is intended
   kill $(jobs -p) 2>/dev/null
   stop_builds
   stop worker-files worker-a worker-b witness dashboard
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
-    say "Removing what was made in your cluster:"
+    say "Deleting the objects of the demo in your cluster:"
     kubectl delete namespace "${namespaces[@]}" --ignore-not-found --timeout=3m &&
       kubectl delete crd "$definition" --ignore-not-found --timeout=1m ||
-      say "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
+      say "The deletion failed; these remain: namespaces ${namespaces[*]}, CRD $definition"
   fi
   if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane"; fi
   eventually 5 rm -rf "$state" || say "$state could not be removed."
-  say "Nothing is left running."
+  say "All processes of the demo have ended."
   exit "$code"
 }
 

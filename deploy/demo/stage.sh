@@ -1,4 +1,4 @@
-# How the demo speaks and waits. Sourced by run.sh; knows nothing of the story.
+# Functions of the demo that print texts, run commands and wait. Sourced by run.sh.
 # shellcheck shell=bash
 
 if [[ (-t 1 || -n ${CLICOLOR_FORCE:-}) && -z ${NO_COLOR:-} ]]; then
@@ -28,13 +28,13 @@ fail() {
   exit 1
 }
 
-# A command as it would be typed.
+# Prints a command as a user would type it.
 show() {
   printf '\n%s$ %s%s\n' "$strong" "$*" "$plain"
 }
 
-# Shows a command and runs it. Text is what `sailhand` prints on a terminal; into a file or pipe it has to be asked for.
-# It runs in the background because the shell answers a signal at once while it waits, but not while it runs something.
+# Shows a command and runs it. `sailhand` prints text only on a terminal by default, so the output format is set.
+# It runs in the background, because the shell handles signals during `wait` but not during a foreground process.
 run() {
   local more=()
   if [[ $1 == send ]]; then
@@ -57,7 +57,7 @@ eventually() {
   done
 }
 
-# Starts a program in a session of its own, where a terminal's Ctrl-C does not reach it: `launch NAME PROGRAM...`. Its
+# Starts a program in a separate session, so that it does not receive the terminal's Ctrl-C: `launch NAME PROGRAM...`. Its
 # output goes to $state/NAME.log, its process id to $state/NAME.pid.
 launch() {
   local name=$1 apart=(env)
@@ -68,7 +68,7 @@ launch() {
   disown
 }
 
-# Ends what `launch` started: with SIGTERM, and with SIGKILL what is still there after three seconds.
+# Ends the programs that `launch` started: with SIGTERM, and after three seconds with SIGKILL.
 stop() {
   local name pid pids=()
   for name in "$@"; do

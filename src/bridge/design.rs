@@ -254,7 +254,7 @@ fn traits(context: Context<'_>, configuration: &Value) -> Result<Vec<Part>, Erro
         let operation = operation::find(key)?;
         operation.check(context.bridge, context.delete)?;
         if parts.len() + namespaces.len() > MAX_TRAIT_PARTS {
-            return Err(argument("oam_config", &format!("more than {MAX_TRAIT_PARTS} namespaces of all traits")));
+            return Err(argument("oam_config", &format!("the traits have more than {MAX_TRAIT_PARTS} namespaces")));
         }
         for namespace in namespaces {
             let namespace = operation::namespace(namespace.as_str().unwrap_or_default())?;

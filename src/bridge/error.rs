@@ -77,7 +77,7 @@ pub enum Error {
     Kubeconfig {
         /// Position in the request, from 1.
         number: usize,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: &'static str,
     },
     /// Another invalid field.
@@ -85,7 +85,7 @@ pub enum Error {
     Argument {
         /// Name in the proto text.
         field: &'static str,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// The bus did not accept the command.

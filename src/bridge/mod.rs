@@ -143,7 +143,7 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
     });
     let metrics_address = serve_metrics(bridge.metrics_listen, metrics, &hub, &client, &stop).await?;
     let routes = routes(&Service(adapter), access, bridge.max_calls).add_service(health);
-    // Of each listener: clients without a certificate do not take the connections of the other one.
+    // A limit for each listener, so that clients without a certificate do not use up the connections of the other one.
     let most = bridge.max_streams + MORE_CONNECTIONS;
     let mut servers = vec![serve(routes.clone(), incoming::plaintext(listener, most), stop.clone())];
     if let Some((tls, listener, _)) = second {

@@ -27,7 +27,7 @@ pub enum Error {
     Credentials {
         /// The file.
         path: String,
-        /// The reason.
+        /// Underlying error.
         #[source]
         source: Source,
     },
@@ -36,7 +36,7 @@ pub enum Error {
     Request {
         /// The operation.
         operation: &'static str,
-        /// Where.
+        /// Subject of the message.
         subject: String,
         /// The client's or server's error.
         #[source]
@@ -47,7 +47,7 @@ pub enum Error {
     Refused {
         /// The operation.
         operation: &'static str,
-        /// Where.
+        /// Subject of the message.
         subject: String,
         /// `JetStream`'s error code.
         code: u64,
@@ -78,7 +78,7 @@ pub enum Error {
     Denied {
         /// The operation.
         operation: &'static str,
-        /// Where.
+        /// Subject of the message.
         subject: String,
         /// Answer of the server.
         reason: String,
@@ -100,7 +100,7 @@ pub enum Error {
     Malformed {
         /// Which record.
         what: String,
-        /// Why.
+        /// Cause of the error, as in the message.
         reason: String,
     },
 }

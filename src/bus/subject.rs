@@ -270,7 +270,7 @@ impl Subjects {
         format!("$KV.{}.>", self.target_bucket())
     }
 
-    /// Everything operators ask for.
+    /// All requests of operators.
     #[must_use]
     pub fn controls(&self) -> String {
         format!("$KV.{}.>", self.control_bucket())

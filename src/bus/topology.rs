@@ -30,7 +30,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// As the configuration asks.
+    /// By the configuration.
     #[must_use]
     pub fn new(bus: &config::Bus) -> Self {
         let subjects = Subjects::of(bus);

@@ -14,7 +14,7 @@ const IN_MEMORY: usize = 16 << 20;
 
 const RENDERED: &str = "rendered";
 
-/// See the module.
+/// Cache of charts and rendered manifests.
 pub(super) struct Cache {
     folder: Option<PathBuf>,
     rendered: Mutex<HashMap<String, Arc<str>>>,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_folder_there_is_memory() {
+    async fn cache_without_a_folder_is_in_memory() {
         let cache = Cache::new(None);
         cache.keep_rendered("ab", &"manifest".into()).await;
         assert_eq!(cache.rendered("ab").await.as_deref(), Some("manifest"));

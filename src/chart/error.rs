@@ -12,7 +12,7 @@ pub enum Error {
     Unreachable {
         /// Its address.
         place: String,
-        /// Why.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// The source has no such chart.
@@ -30,9 +30,9 @@ pub enum Error {
     Digest {
         /// Name and version.
         chart: String,
-        /// As pinned.
+        /// Digest that the command or the cache pins.
         wanted: String,
-        /// As found.
+        /// Digest of the chart that was read.
         found: String,
     },
     /// The archive is unsafe to unpack, or is not a chart.
@@ -40,13 +40,13 @@ pub enum Error {
     Unsafe {
         /// Name and version.
         chart: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// The renderer could not be run.
     #[error("helm cannot be run: {reason}")]
     Helm {
-        /// Why.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// It took too long.

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_not_given_up() {
+    fn redirect_from_https_to_http_is_refused() {
         let from: Uri = "https://charts.example/a".parse().unwrap();
         assert!(next(&from, "http://charts.example/a").is_err());
         assert!(next(&from, "https://blobs.example/a").is_ok());

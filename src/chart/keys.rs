@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_known_by_its_default_a_profile_or_a_template() {
+    fn chart_value_is_known_from_defaults_profiles_or_templates() {
         let files = [
             ("values.yaml", "_internal_defaults_do_not_set:\n  pilot: {}\n  global: {hub: here}\nrevision: ''\n"),
             ("files/profile-demo.yaml", "meshConfig: {}\n"),

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_chart_is_stamped_and_a_wrong_one_refused() {
+    fn chart_of_a_source_tree_gets_its_version_and_another_version_is_refused() {
         let source = files("apiVersion: v2\nname: base\nversion: 1.0.0\nappVersion: 1.0.0\n");
         let chart = Chart::of("base", "1.30.3", String::new(), source).unwrap();
         let about: Value = serde_json::from_slice(&chart.files["Chart.yaml"]).unwrap();

@@ -11,7 +11,7 @@ use super::cache::Cache;
 use super::http::Http;
 use super::{Chart, Error, archive, directory, hex, registry, repository};
 
-/// See the module.
+/// Where charts come from.
 pub(super) enum Source {
     /// A folder.
     Directory(PathBuf),

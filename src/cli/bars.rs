@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_after_the_end_begins_no_bar() {
+    fn event_after_the_result_starts_no_bar() {
         let key = CommandKey::new("/test", "1");
         let step = Step { phase: "wait".to_owned(), message: String::new(), done: 1, total: 2 };
         let late = observed(&key, EventKind::Progress(step));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_only_what_the_line_before_did_not_say() {
+    fn progress_line_omits_what_the_previous_line_has() {
         let step = |done, message: &str| Step { phase: "wait".to_owned(), message: message.to_owned(), done, total: 3 };
         let first = step(1, "Deployment shop/a: 0 of 1 created; Deployment shop/b: 0 of 1 created");
         let second = step(2, "Deployment shop/b: 0 of 1 created");

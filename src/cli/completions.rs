@@ -20,13 +20,13 @@ use crate::error::Code;
 use crate::event::params::meant;
 use crate::task::Registry;
 
-/// Name of the variable by which a script asks this program.
+/// Environment variable that the completion script sets to get completions from this program.
 pub(super) const VARIABLE: &str = "COMPLETE";
 /// How long NATS may take: a shell waits for it.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Age of the oldest commands whose keys are offered.
 const RECENT: time::Duration = time::Duration::hours(24);
-/// Dead letters whose numbers are offered.
+/// Maximum number of dead letters in completions.
 const LETTERS: usize = 50;
 /// Objects below objects whose parameters are offered.
 const DEEPEST: usize = 3;

@@ -9,7 +9,7 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks a question whose answer is no unless it is yes.
+/// Requests confirmation. Any answer other than yes is no.
 ///
 /// # Errors
 /// When the answer cannot be read.

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deletions_are_known_by_their_parameters() {
+    fn deletions_are_recognized_by_their_parameters() {
         let consent = |verb: &str, params: Value| of(verb, &params).map(|it| it.needs_consent);
         assert_eq!(consent("mesh.uninstall", json!({"all": true})), Some(true));
         assert_eq!(consent("mesh.uninstall", json!({"purge": true, "confirm": "dev"})), Some(true));

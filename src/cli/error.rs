@@ -90,7 +90,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// The command violates the contract and was not sent.
@@ -168,7 +168,7 @@ pub enum Error {
         server: String,
         /// The context of the kubeconfig.
         context: String,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: Box<cluster::Error>,
     },
@@ -181,7 +181,7 @@ pub enum Error {
     /// Generated files that are out of date.
     #[error("not as generated: {}", some(files.iter().map(String::as_str)))]
     SchemaDrift {
-        /// Which.
+        /// Names of the files.
         files: Vec<String>,
     },
 }

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_becomes_text() {
+    fn error_page_is_printed_as_plain_text() {
         let page = "# SH1: a\n\n- **Class:** `retry`.\n- see\n  [it](b.md)\n\n```\nraw [x](y)\n```\n";
         let text = anstream::adapter::strip_str(&formatted(page, Some(20))).to_string();
         assert_eq!(text, "SH1: a\n\n- Class: `retry`.\n- see it\n\n    raw [x](y)");

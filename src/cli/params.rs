@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn dots_nest_and_later_ones_win() {
+    fn dots_set_nested_fields_and_the_last_value_applies() {
         let value = built(&["a.b.c=1", "a.b.d=2", "a.b.c=3"]).unwrap();
         assert_eq!(value, json!({"a": {"b": {"c": 3, "d": 2}}}));
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn invalid_parameters_are_named() {
         for (params, reason) in [
             (&["novalue"][..], "must be key=value"),
             (&["=1"], "must be key=value"),

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_text_the_lines_that_differ_are_shown() {
+    fn only_changed_lines_of_a_long_text_are_shown() {
         let mut one = object("a", "configured");
         let all = |hub: &str| format!("a: 1\nhub: {hub}\nz: 2");
         one["diff"] = json!([{ "path": "data.mesh", "from": all("x"), "to": all("y") }, { "path": "data.k", "from": "v".repeat(WIDE * 2) }]);

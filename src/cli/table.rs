@@ -41,7 +41,7 @@ impl Cell {
     }
 }
 
-/// See the module.
+/// A table with a header.
 pub(super) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
@@ -165,7 +165,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         let padded = |text: &str, column: usize| {
-            // The last column needs no blanks behind it.
+            // The last column needs no trailing spaces.
             let blanks =
                 if column + 1 == widths.len() { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
             (text.to_owned(), " ".repeat(blanks))
@@ -220,7 +220,7 @@ mod tests {
 
     /// Before: `targets` was a table from 94 columns on, and blocks on a usual terminal of 80.
     #[test]
-    fn a_narrow_table_leaves_out_the_columns_that_it_can_spare() {
+    fn narrow_table_omits_optional_columns() {
         let within = |width| {
             let mut table = Table::new(&["NAME", "VERSION", "API SERVER"]).spare(&["VERSION", "API SERVER"]);
             table.row([Cell::plain("dev"), Cell::plain("0.1.0"), Cell::filling("https://cluster.example:6443")]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_cell_is_whole_in_the_wide_format() {
+    fn short_cell_is_not_cut_in_the_wide_format() {
         let table = || {
             let mut table = Table::new(&["KEY"]);
             table.row([Cell::short("0123456789", 4)]);

@@ -18,7 +18,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    // Those of the own configuration are listed even when no worker is running.
+    // Targets of the local configuration are listed even when no worker runs.
     let known = global.config()?.targets.into_keys().collect();
     let targets = global.client().await?.targets(known).await?;
     let format = Format::or_fitting(options.output);
@@ -66,8 +66,12 @@ fn table(targets: &[TargetState], format: Format) -> String {
         }
         if let Some(pause) = &target.paused {
             let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-            let line =
-                format!("{} is paused since {} by {}{reason}", target.target, output::seconds(&pause.since), pause.by);
+            let line = format!(
+                "{} has been paused since {} by {}{reason}",
+                target.target,
+                output::seconds(&pause.since),
+                pause.by
+            );
             text = format!("{text}\n{}", styled(QUIET, output::broken(&line)));
         }
     }

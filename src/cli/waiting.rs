@@ -36,7 +36,11 @@ pub(super) async fn explain(client: &Client, screen: &Screen, key: &CommandKey, 
 async fn reason(client: &Client, key: &CommandKey, target: &str, verb: &str) -> Result<String, Error> {
     if let Some(pause) = client.pauses().await.ok().and_then(|mut pauses| pauses.remove(target)) {
         let why = pause.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        return Ok(format!("target {target} is paused since {} by {}{why}", output::seconds(&pause.since), pause.by));
+        return Ok(format!(
+            "target {target} has been paused since {} by {}{why}",
+            output::seconds(&pause.since),
+            pause.by
+        ));
     }
     if let Some(cards) = client.cards().await? {
         if cards.is_empty() {

@@ -31,8 +31,10 @@ pub struct TargetState {
     /// The pause; `None` when the target is not paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// Queued commands, including running ones and those that wait for their next attempt.
+    /// Queued commands, including running ones and those in the waiting stream.
     pub queued: u64,
+    /// Those of them in the waiting stream: they wait for a lease, a slot, the end of a pause, or their next attempt.
+    pub waiting: u64,
     /// Dead letters of the target.
     pub dead_letters: u64,
     /// Cards of the workers that have the target; empty when there are none, or they may not be read.
@@ -70,24 +72,27 @@ impl Client {
     pub async fn targets(&self, known: Vec<String>) -> Result<Vec<TargetState>, Error> {
         let subjects = self.bus().subjects();
         let mut targets: BTreeMap<String, TargetState> = BTreeMap::new();
-        let mut known: Vec<_> = known.into_iter().map(|target| (target, 0, 0, None)).collect();
+        let mut known: Vec<_> = known.into_iter().map(|target| (target, [0; 3], None)).collect();
         for (target, pause) in self.pauses().await? {
-            known.push((target, 0, 0, Some(pause)));
+            known.push((target, [0; 3], Some(pause)));
         }
         // <prefix>.cmd.<target>.<verb>, <prefix>.sched.<target>.<key>, <prefix>.due.<target>.<verb> and
         // <prefix>.dlq.<reason>.<target>.<id>
         for (stream, filter) in subjects.queues() {
+            let is_waiting = stream == subjects.waiting_stream();
             for (subject, count) in self.count(&stream, &filter).await? {
-                known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), count, 0, None)));
+                let counts = [count, if is_waiting { count } else { 0 }, 0];
+                known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), counts, None)));
             }
         }
         for (subject, count) in self.count(&subjects.dead_letter_stream(), &subjects.dead_letters()).await? {
-            known.extend(subject.split('.').nth(3).map(|target| (target.to_owned(), 0, count, None)));
+            known.extend(subject.split('.').nth(3).map(|target| (target.to_owned(), [0, 0, count], None)));
         }
-        for (target, queued, dead_letters, paused) in known {
+        for (target, [queued, waiting, dead_letters], paused) in known {
             let state = targets.entry(target.clone()).or_default();
             state.target = target;
             state.queued += queued;
+            state.waiting += waiting;
             state.dead_letters += dead_letters;
             state.paused = state.paused.take().or(paused);
         }

@@ -28,7 +28,7 @@ pub enum ApiError {
     /// 403 or 404 because the namespace of the object does not exist or is terminating.
     #[error("{message}")]
     Namespace {
-        /// As the server said it.
+        /// Message of the API server.
         message: String,
         /// It is being deleted, so it may not exist at the next attempt.
         terminating: bool,
@@ -43,7 +43,7 @@ pub enum ApiError {
     /// 410 of a list: its continue token is too old.
     #[error("{0}")]
     Expired(String),
-    /// 409: someone else wrote at the same time.
+    /// 409: another client wrote at the same time.
     #[error("{0}")]
     Conflict(String),
     /// 409 of a server-side apply: the fields and who owns them.
@@ -62,13 +62,13 @@ pub enum ApiError {
     /// An admission webhook was called, and its answer cannot be used: its patch does not fit the object.
     #[error("an admission webhook gave an invalid answer: {0}")]
     WebhookAnswer(String),
-    /// A webhook, an admission policy, a quota or a pod security level said no.
+    /// An admission webhook, an admission policy, a quota or Pod Security rejected the object.
     #[error("{0}")]
     Denied(String),
     /// 429, 503, 504.
     #[error("{message}")]
     Overloaded {
-        /// As the server said it.
+        /// Message of the API server.
         message: String,
         /// The delay that the server requests.
         after: Option<Duration>,
@@ -356,7 +356,7 @@ fn manager(message: &str) -> String {
     message.split('"').nth(1).unwrap_or(message).to_owned()
 }
 
-/// An error with its causes in one line, without those that only repeat what was said.
+/// An error with its causes in one line, without those that only repeat the previous one.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

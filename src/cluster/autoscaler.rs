@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replicas_are_left_only_where_we_own_them() {
+    fn replicas_are_left_to_an_autoscaler_only_if_sailhand_set_them() {
         let live = json!({"spec": {"replicas": 5}, "metadata": {"managedFields": [
             {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]}});

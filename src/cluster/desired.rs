@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_wrong_type_stay_for_the_api_server_to_name() {
+    fn values_of_the_wrong_type_are_left_to_the_api_server() {
         let secret = json!({"data": "x", "stringData": {"a": "new"}});
         assert_eq!(encoded(secret.clone()), secret);
         let number = json!({"stringData": {"port": 80, "a": "new"}});

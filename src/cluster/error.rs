@@ -12,7 +12,7 @@ pub enum Error {
     /// The configuration does not have it.
     #[error("target {target} is not in this worker's configuration")]
     UnknownTarget {
-        /// As the command named it.
+        /// Id of the target in the command.
         target: String,
     },
     /// File, context or credentials cannot be used.
@@ -20,7 +20,7 @@ pub enum Error {
     Kubeconfig {
         /// The target's id.
         target: String,
-        /// The reason.
+        /// Underlying error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -31,7 +31,7 @@ pub enum Error {
         verb: &'static str,
         /// Such as `Deployment default/web`.
         object: String,
-        /// Why.
+        /// Error of the API server.
         fault: ApiError,
     },
     /// Neither the cluster nor a CRD of the same set has it.
@@ -96,7 +96,7 @@ pub enum Error {
     /// Not usable in the name of an inventory.
     #[error("installation name {name:?}: want 1 to 50 lower-case letters, digits and inner dashes")]
     InstallationName {
-        /// As given.
+        /// Name in the command.
         name: String,
     },
     /// Without kind or name an object cannot be applied (`generateName` would make a new one each time).
@@ -149,7 +149,7 @@ pub enum Error {
     Inventory {
         /// `namespace/name` of the `ConfigMap`.
         inventory: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// A CRD was applied and did not become usable.
@@ -194,7 +194,7 @@ pub enum Error {
         /// How long was waited.
         after: std::time::Duration,
     },
-    /// An object says itself that it will not become ready.
+    /// The status of an object reports that it will not become ready.
     #[error("{object} has failed: {reason}")]
     WorkloadFailed {
         /// Such as `Job shop/migrate`.

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_other_families_are_reserved() {
+    fn installation_names_of_other_families_are_reserved() {
         for (name, family) in [
             ("istiod-default", Family::Mesh),
             ("istio-cni", Family::Mesh),

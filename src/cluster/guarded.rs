@@ -6,7 +6,7 @@ use super::Error;
 use crate::clock::Clock;
 use crate::guard::{Guard, Stop};
 
-/// Runs until it is done or the guard says stop. For what changes nothing.
+/// Runs a future until it completes or the guard stops. For requests that change nothing.
 pub(super) async fn guarded<T>(guard: &Guard, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::select! {
         biased;
@@ -26,7 +26,7 @@ pub(super) async fn written<T>(guard: &Guard, write: impl Future<Output = Result
     }
 }
 
-/// Waits, unless the guard says stop.
+/// Waits until the time has passed or the guard stops.
 pub(super) async fn sleep(guard: &Guard, duration: Duration) -> Result<(), Error> {
     let clock = Clock::system();
     guarded(guard, async {

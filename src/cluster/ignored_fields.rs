@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validator_is_left_to_istiod_as_soon_as_it_has_taken_it() {
+    fn validator_is_not_changed_after_istiod_has_patched_it() {
         let rendered = validator("Ignore", "");
         let first = left(rendered.clone(), None);
         assert_eq!(first["webhooks"][0]["failurePolicy"], "Ignore", "nothing is there yet: as rendered");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_of_ones_own_is_sent() {
+    fn ca_bundle_of_the_manifest_is_applied() {
         let own = validator("Fail", "Zm9v");
         assert_eq!(left(own.clone(), None), own);
         let crd = json!({"kind": "CustomResourceDefinition", "spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": ""}}}}});
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_of_an_aggregated_role_are_its_controllers() {
+    fn rules_of_an_aggregated_cluster_role_are_not_applied() {
         let role = |more: Value| {
             let mut role = json!({"kind": "ClusterRole", "rules": []});
             role["aggregationRule"] = more;
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_an_autoscalers() {
+    fn replicas_of_an_autoscaled_workload_are_not_applied() {
         let wanted = json!({"kind": "Deployment", "spec": {"replicas": 2, "paused": false}});
         let mut live =
             owned(wanted.clone(), &[("kube-controller-manager", "Update", json!({"f:spec": {"f:replicas": {}}}))]);

@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn other_verbs_and_targets_are_refused() {
+    fn inventory_of_another_verb_or_target_is_refused() {
         let marked = |verbs: &str, target: &str| json!({"metadata": {"annotations": {FAMILY: verbs, TARGET: target}}});
         let named = |installation: &str, family| Inventory {
             installation: installation.into(),
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn older_work_is_not_admitted() {
+    fn lower_fence_or_generation_is_refused() {
         let inventory = inventory();
         assert!(matches!(inventory.admit(6, None), Err(Error::Fenced { stored: Some(7), own: 6, .. })));
         assert!(matches!(inventory.admit(7, Some(2)), Err(Error::Superseded { stored: 3, own: 2, .. })));

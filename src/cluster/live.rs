@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::discovery::Kind;
 use super::{Cluster, Error, ObjectRef};
 
-/// Up to this many of a kind and namespace are read one by one: cheaper than a list of who knows how many.
+/// Up to this number, objects of a kind and namespace are read with single requests; a list may be much longer.
 const FEW: usize = 3;
 
 /// Reads at once.

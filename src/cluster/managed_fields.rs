@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_applied_object_is_the_same_whatever_was_defaulted() {
+    fn defaulted_fields_are_not_a_difference() {
         let (wanted, live) = deployment();
         assert_eq!(compare(&wanted, &live), Comparison::Same);
     }

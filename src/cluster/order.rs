@@ -71,7 +71,7 @@ pub(super) fn builtin(group: &str) -> bool {
     )
 }
 
-/// Kinds that hold others' data or objects: never pruned and never recreated, whatever the options.
+/// Kinds that contain data or objects of others: never pruned and never recreated, with any options.
 pub(super) fn never_recreated(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mark_is_seen() {
+    fn each_ownership_mark_is_recognized() {
         let table = [
             (json!({"annotations": {"meta.helm.sh/release-name": "web"}}), "Helm release web"),
             (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "a Helm release"),

@@ -24,9 +24,10 @@ use super::{
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
 pub(super) const PARALLEL: usize = 16;
-/// Reads of an object that others keep writing before their changes are taken for part of the difference.
+/// Maximum number of reads of an object that changes between read and dry run. After the last one, changes of other
+/// clients may be part of the reported difference.
 const READS: usize = 3;
-/// The namespace in which objects are tried by dry run whose own does not exist yet. Every cluster has it.
+/// The namespace for the dry run of objects whose own namespace does not exist yet. Every cluster has it.
 const STAND_IN: &str = "default";
 
 /// An object and what to do about it.
@@ -218,7 +219,7 @@ impl Decider<'_> {
     }
 }
 
-/// In a dry run the API server judges an object by the CRD as it is, not as the set makes it: its refusal says nothing.
+/// In a dry run the API server judges an object by the CRD as it is, not as the set makes it: so a rejection does not mean that the write fails too.
 fn unjudged(planned: Planned, instead: impl FnOnce() -> Decision) -> Planned {
     match &planned.decision {
         Decision::Fail(error) if planned.desired.redefined && matches!(error.fault(), Some(ApiError::Refused(_))) => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::prose::{agree, plural};
 
-/// Whether an object is as its spec asks.
+/// Whether the status of an object has reached its spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// Reconciled and ready.

@@ -99,7 +99,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// As in JSON.
+    /// Name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

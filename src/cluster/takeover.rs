@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_move_to_one_version_and_those_of_one_manager_are_joined() {
+    fn managed_fields_are_merged_by_manager_into_one_version() {
         let mut old = entry(FIELD_MANAGER, "Apply", json!({"f:spec": {"f:a": {}}}));
         let edits = ["v1", "v2"].map(|version| {
             let mut edit = entry("kubectl-edit", "Update", json!({"f:spec": {format!("f:{version}"): {}}}));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_version_are_taken_where_the_object_has_them() {
+    fn only_fields_that_the_object_has_are_taken_over_from_another_version() {
         let adopt = ApplyOptions { adopt: true, ..ApplyOptions::default() };
         let port = r#"k:{"port":80}"#;
         let mut object = live(json!([entry(

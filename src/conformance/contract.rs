@@ -60,11 +60,11 @@ pub trait Workloads: Send + Sync {
     /// When there is no answer.
     async fn http(&self, to: &Endpoint, method: &str, path: &str, body: String) -> Result<Reply, Error>;
 
-    /// As in reports.
+    /// Name in reports.
     fn name(&self) -> &'static str;
 }
 
-/// See the module.
+/// Traffic driver for workloads with the contract of learn-layer5.
 pub struct Contract<W> {
     workloads: W,
     /// One lock for each namespace that receives requests.

@@ -16,7 +16,7 @@ pub enum Error {
     /// No such suite.
     #[error("unknown conformance suite {name:?}{}", suggestion(.nearest.as_ref()))]
     UnknownSuite {
-        /// As given.
+        /// The name in the command.
         name: String,
         /// A suite with a similar name.
         nearest: Option<String>,
@@ -26,7 +26,7 @@ pub enum Error {
     UnknownCase {
         /// The suite.
         suite: &'static str,
-        /// As given.
+        /// The name in the command.
         id: String,
         /// A case with a similar id.
         nearest: Option<String>,
@@ -42,7 +42,7 @@ pub enum Error {
     NoRevision {
         /// The target's id.
         target: String,
-        /// As given.
+        /// The name in the command.
         revision: String,
         /// Revisions of the control planes.
         revisions: Vec<String>,
@@ -86,7 +86,7 @@ pub enum Error {
         operation: &'static str,
         /// `namespace/name`.
         pod: String,
-        /// Why.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// A workload does not follow the contract of learn-layer5.

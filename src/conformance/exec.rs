@@ -28,7 +28,7 @@ const AT_ONCE: usize = 16;
 /// Limit of one exec, beyond the client's own.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// See the module.
+/// Traffic driver that runs the echo client in the sender's pod.
 pub struct Exec<'a> {
     environment: Kubernetes<'a>,
     /// Pods by namespace and workload.
@@ -69,7 +69,7 @@ impl<'a> Exec<'a> {
         let late = |_| Error::Exec {
             operation: EXEC,
             pod: place.clone(),
-            reason: format!("no end within {:?}", limit + GRACE),
+            reason: format!("the command did not end within {:?}", limit + GRACE),
         };
         tokio::time::timeout(limit + GRACE, run).await.map_err(late)?
     }

@@ -17,7 +17,7 @@ use crate::analysis::istio::pod::has_ended;
 use crate::cluster::{self, ApiError, Cluster, FIELD_MANAGER, Kind, ObjectRef};
 use crate::guard::{Guard, Stop};
 
-/// See the module.
+/// Environment of a run on a real cluster.
 pub struct Kubernetes<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,

@@ -95,11 +95,11 @@ pub struct AdapterInfo {
 pub enum CaseKind {
     /// That something exists or is stored; says nothing about traffic.
     Presence,
-    /// That traffic is handled as the specification demands.
+    /// That traffic is handled as the specification requires.
     Capability,
 }
 
-/// Whether a specification demands the feature.
+/// Whether a specification requires the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -126,7 +126,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// As in JSON.
+    /// Name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Answers were not as demanded.
+    /// Answers were not as required.
     Assertion,
     /// Requests timed out.
     Timeout,
@@ -167,7 +167,7 @@ pub enum Reason {
 pub struct CaseResult {
     /// Such as `TA-1.2.3` or `MeshHTTPRouteWeight`.
     pub case_id: String,
-    /// One sentence: what is demanded.
+    /// One sentence: the requirement.
     pub title: String,
     /// Key of the specification, such as `traffic_access_control`.
     pub spec: String,
@@ -175,7 +175,7 @@ pub struct CaseResult {
     pub kind: CaseKind,
     /// Feature that the case checks, such as `default_deny`.
     pub feature: String,
-    /// Whether the specification demands the feature (`core`) or allows it (`extended`).
+    /// Whether the specification requires the feature (`core`) or allows it (`extended`).
     pub conformance_level: Level,
     /// Place in the suite, from 1.
     pub ordinal: u32,
@@ -216,7 +216,7 @@ pub struct Evidence {
     pub expected: BTreeMap<String, f64>,
     /// Largest accepted difference from an expected share, percentage points; 0 for cases without weights.
     pub tolerance: f64,
-    /// Requests without an HTTP answer, as the client reported them.
+    /// Transport errors of requests that got no HTTP response, as the client reported them.
     #[serde(default)]
     pub transport_errors: Vec<String>,
     /// Objects applied: kind and name.
@@ -287,7 +287,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// As in JSON.
+    /// Name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -312,7 +312,7 @@ pub enum Compliance {
 }
 
 impl Compliance {
-    /// As in JSON.
+    /// Name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -338,7 +338,7 @@ pub enum FeatureState {
 }
 
 impl FeatureState {
-    /// As in JSON.
+    /// Name in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -432,7 +432,6 @@ pub struct LegacyDetail {
     /// Such as `v0.6.0/v1alpha3`.
     pub smi_version: String,
     /// Sum of the durations of its cases, such as `12.3s`.
-    #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// Canonical cases of the specification.
     pub assertions: String,

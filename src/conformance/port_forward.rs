@@ -32,7 +32,7 @@ const MOST: usize = 1024 * 1024;
 
 type Slot = Arc<Mutex<Option<SendRequest<Full<Bytes>>>>>;
 
-/// See the module.
+/// HTTP client of workloads, by port-forward.
 pub struct PortForward<'a> {
     environment: Kubernetes<'a>,
     connections: Mutex<BTreeMap<Endpoint, Slot>>,

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_without_weight_must_get_nothing() {
+    fn backend_with_weight_zero_must_get_no_requests() {
         assert!(is_within(0, 1000, 0.0, 10.0));
         assert!(!is_within(1, 1000, 0.0, 10.0));
         assert!(is_within(650, 1000, 0.75, 10.0) && !is_within(649, 1000, 0.75, 10.0));

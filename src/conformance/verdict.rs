@@ -109,7 +109,7 @@ fn state(feature: &str, all: &[Case], results: &[&CaseResult], profile: &Profile
 }
 
 fn capability(features: &BTreeMap<String, FeatureState>) -> Capability {
-    // Without any configuration requests are balanced as well: the specification does not add this feature.
+    // Requests are balanced also without any configuration, so this feature does not show that the specification is in effect.
     let acting: Vec<_> =
         features.iter().filter(|(name, _)| *name != "default_balance").map(|(_, state)| *state).collect();
     let any = |wanted: FeatureState| acting.contains(&wanted);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_objects_alone_are_no_capability() {
+    fn stored_objects_alone_do_not_prove_a_capability() {
         let (access, summary) = access(&Profile::default(), |case| Some(passed_or(case, Status::Failed)));
         assert_eq!((access.capability, access.compliance), (Capability::None, Compliance::NotApplicable));
         assert_eq!((access.present, access.complete), (Some(true), true));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_feature_that_fails_is_a_failure_and_not_a_missing_part() {
+    fn declared_feature_that_fails_is_a_failure() {
         let fails =
             |case: &Case| Some(if case.id == "TA-x.1" { Status::Failed } else { passed_or(case, Status::Passed) });
         let (declared, _) = access(&Profile::of_smi_controller("sidecar"), fails);

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn rungs_are_those_of_the_contract() {
+    fn check_steps_match_the_contract() {
         use crate::observe::ladder::Rung;
         let all = [
             Rung::Unreachable,

@@ -319,7 +319,7 @@ mod tests {
 
     /// Before: nested lists of fields, other than on the terminal.
     #[test]
-    fn report_with_a_form_of_its_own_has_it_here_too() {
+    fn report_with_a_table_of_its_own_uses_it() {
         let hostile = "<script>alert(1)</script>";
         let subset = json!({"name": "v1", "labels": {"version": hostile}, "ready_pods": 0});
         let object = json!({"object": {"api_version": "v1", "kind": "Service", "namespace": "a", "name": "b"},

@@ -49,7 +49,7 @@ pub(super) async fn page(
         rows.push((target, run.as_ref(), mesh));
     }
     let content = html! {
-        @if !complete { p.notice { "The NATS user may not read the queue and the pauses; they are not shown. The operator's permissions of deploy/nats include them." } }
+        @if !complete { p.notice { "Queue and pauses are not shown, because the NATS user may not read them. The permissions of the operator in deploy/nats include them." } }
         table.rows {
             thead { tr { th { "Target" } th { "Mesh" } th { "Last run" } th { "Workers" } th { "Queued" } th { "Dead letters" } th { "Pause" } } }
             tbody { @for (target, run, mesh) in &rows { (row(&viewer, target, *run, mesh.as_ref(), complete)) } }
@@ -130,7 +130,9 @@ fn row(
                     @if let Some(problem) = &worker.problem { p.problem { (problem) } }
                 } } }
             }
-            td data-label="Queued" { @if complete { (target.queued) } @else { "–" } }
+            td data-label="Queued" {
+                @if complete { (target.queued) @if target.waiting > 0 { " " span.quiet { "(" (target.waiting) " waiting)" } } } @else { "–" }
+            }
             td data-label="Dead letters" { @if complete { a href={ "/dead-letters?target=" (name) } { (target.dead_letters) } } @else { "–" } }
             td data-label="Pause" {
                 @if let Some(pause) = &target.paused {

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_gives_its_digest_back_and_nothing_else_does() {
+    fn only_valid_references_have_a_digest() {
         let named = of("istio_blob", b"");
         // SHA-256 of no bytes (FIPS 180-4).
         let sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -16,7 +16,7 @@ pub enum Error {
     Attribute {
         /// The attribute's name.
         name: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// No task has the type.
@@ -62,7 +62,7 @@ pub enum Error {
     DataRef {
         /// The value in the event.
         dataref: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
 }

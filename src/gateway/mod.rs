@@ -77,7 +77,7 @@ pub enum Error {
     Schema {
         /// The verb.
         verb: &'static str,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// The bus.

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_tool_is_known_by_its_marks() {
+    fn each_tool_is_recognized_by_its_labels() {
         let table = [
             (
                 json!({"labels": {"app.kubernetes.io/managed-by": "sailhand"}, "annotations": {"meta.helm.sh/release-name": "istiod"}}),

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_changes_the_profile_or_contradicts_it() {
+    fn data_plane_mode_changes_the_profile_or_conflicts_with_it() {
         assert_eq!(Profile::Default.in_mode(Some(Mode::Ambient)), Some(Profile::Ambient));
         assert_eq!(Profile::Openshift.in_mode(Some(Mode::Ambient)), Some(Profile::OpenshiftAmbient));
         assert_eq!(Profile::Demo.in_mode(Some(Mode::Ambient)), None);

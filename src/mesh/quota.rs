@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_on_limits_demands_limits() {
+    fn quota_on_limits_requires_limits() {
         let demands = |name: &str| unset(&[quota(&json!({name: "10"}), &json!({}))], &workload());
         assert_eq!(demands("limits.memory"), ["limits.memory"]);
         assert!(demands("requests.memory").is_empty());

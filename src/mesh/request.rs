@@ -61,7 +61,7 @@ pub struct Request {
     /// `meshConfig`, `pilot`, `cni`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
-    /// Values for single charts; they win over `values`.
+    /// Values for single charts; they take precedence over `values`.
     #[serde(default)]
     pub component_values: ComponentValues,
     /// The CRDs of the Gateway API: the text of a release's `standard-install.yaml`. They are applied and never deleted.

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_judged_by_the_table() {
+    fn version_skew_follows_the_table() {
         assert_eq!(worst("1.30.3", "v1.34.4").0, None);
         assert_eq!(worst("1.28.10", "v1.34.4").0, Some(Severity::Warning));
         let (severity, message) = worst("1.24.6", "v1.34.4");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_whose_api_is_gone_is_refused_for_good() {
+    fn version_that_needs_a_removed_api_is_refused_also_with_force() {
         for version in ["1.5.10", "1.9.9", "1.13.2"] {
             let worst = worst_finding(version, "v1.34.4").unwrap();
             assert!(worst.refuses(true), "{version}");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_never_ahead_of_its_control_plane() {
+    fn proxy_newer_than_its_control_plane_is_reported() {
         assert!(serves(&version("1.30.3"), &version("1.29.0")) && serves(&version("1.30.3"), &version("1.30.9")));
         assert!(!serves(&version("1.30.3"), &version("1.31.0")) && !serves(&version("1.30.3"), &version("1.28.0")));
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Webhook;
 use crate::analysis::istio::membership::NamespaceMode;
-use crate::analysis::istio::pod::has_ended;
+use crate::analysis::istio::pod::{has_ended, proxy_container};
 use crate::analysis::istio::selector;
 
 /// Labels of an object.
@@ -23,7 +23,7 @@ pub fn labels(object: &Value) -> Labels {
     labels.map(|labels| labels.iter().filter_map(text).collect()).unwrap_or_default()
 }
 
-/// The revision or tag that a namespace selects; `istio-injection` wins over `istio.io/rev`.
+/// The revision or tag that a namespace selects; `istio-injection` takes precedence over `istio.io/rev`.
 #[must_use]
 pub fn namespace_revision(labels: &Labels) -> Option<&str> {
     mode(labels).injecting_revision()
@@ -59,8 +59,7 @@ pub fn proxy(pod: &Value) -> Option<Proxy> {
     if has_ended(pod) {
         return None;
     }
-    let containers = ["containers", "initContainers"].into_iter().filter_map(|it| pod["spec"][it].as_array()).flatten();
-    let container = containers.into_iter().find(|container| container["name"] == "istio-proxy")?;
+    let container = proxy_container(pod)?;
     let status: Value = metadata["annotations"]["sidecar.istio.io/status"]
         .as_str()
         .and_then(|text| serde_json::from_str(text).ok())
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_injection_label_wins_over_the_revision() {
+    fn injection_label_takes_precedence_over_the_revision() {
         let of = |pairs: &[(&str, &str)]| {
             let labels: Labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             namespace_revision(&labels).map(str::to_owned)

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_a_name_of_its_own() {
+    fn tag_name_must_not_be_a_revision() {
         let with = |revision: Option<&str>, tags: &[&str]| {
             let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
             let revision = revision.map(str::to_owned);

@@ -129,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_merged_and_the_rest_is_replaced() {
+    fn objects_are_merged_and_other_values_are_replaced() {
         let mut values = object(json!({"a": {"b": 1, "c": [1, 2]}, "d": 1}));
         merge(&mut values, &object(json!({"a": {"c": [3], "e": {}}, "d": null})));
         assert_eq!(Value::Object(values), json!({"a": {"b": 1, "c": [3], "e": {}}, "d": null}));
     }
 
     #[test]
-    fn a_mirror_is_named_everywhere_and_ones_own_values_win() {
+    fn mirror_applies_to_all_images_and_user_values_take_precedence() {
         let mut request = Request::of("1.30.3".parse().unwrap());
         request.hub = Some("mirror.example/istio".to_owned());
         request.pull_secrets = vec!["mirror".to_owned()];

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_ordered_as_they_were_made() {
+    fn versions_are_ordered_by_release() {
         assert!(version("1.9.9") < version("1.10.0"));
         assert!(version("1.31.0-rc.0") < version("1.31.0"));
         assert_eq!(version("1.31.0-rc.0").dashed(), "1-31-0-rc-0");

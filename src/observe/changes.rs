@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_is_away_for_a_moment_is_not_lost() {
+    fn server_missing_for_a_moment_is_not_lost() {
         let mut tracker = Tracker::default();
         let up = || vec![server("a", State::Connected)];
         assert_eq!(tracker.update(0, up()).discovered.len(), 1);
@@ -197,7 +197,7 @@ mod tests {
 
     /// The events yield the state of the tracker.
     #[test]
-    fn events_fold_into_the_state() {
+    fn events_update_the_state() {
         for seed in 0..200 {
             let mut random = SmallRng::seed_from_u64(seed);
             let mut tracker = Tracker::default();

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::envelope::{QueryAnswer, Series};
+use crate::xml::escaped;
 
 /// Heights of a column, lowest first.
 const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -112,21 +113,6 @@ fn share(value: f64, most: f64) -> f64 {
     if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// Text for XML, without characters that XML forbids.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars().filter(|c| !c.is_control()) {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 /// The answer to a range query, as one answer to an instant query for each of its times.
 #[derive(Debug)]
 pub struct Past {
@@ -191,7 +177,7 @@ mod tests {
         let name = "<script>&\"\u{1}".to_owned();
         let text = svg("rate", &[Line { name, points: &points }]);
         assert_eq!(text.matches("<polyline").count(), 3, "{text}");
-        assert!(text.contains("&lt;script&gt;&amp;&quot;: 3.00") && !text.contains("<script"), "{text}");
+        assert!(text.contains("&lt;script&gt;&amp;&quot;\u{fffd}: 3.00") && !text.contains("<script"), "{text}");
         assert!(text.contains("scale 0 to 4.00") && text.ends_with("</svg>"), "{text}");
     }
 

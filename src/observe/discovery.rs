@@ -289,14 +289,14 @@ fn is_other_program(service: &Value, container: Option<&Value>) -> bool {
     let named = |text: &str| OTHER_PROGRAMS.iter().any(|word| text.contains(word));
     let component = label(service, "app.kubernetes.io/component").or_else(|| label(service, "component"));
     let app = label(service, "app.kubernetes.io/name").or_else(|| label(service, "app"));
-    // The name of a release may hold any word: with a label that says what it is, the label decides.
+    // The name of a Helm release may contain any word, so a label with the application's name takes precedence.
     match app {
         Some(app) => named(app) || component.is_some_and(named),
         None => named(name(service)),
     }
 }
 
-/// Images that are a store or a Grafana whatever their Service is called.
+/// Images of a store or a Grafana, with any name of their Service.
 const KNOWN_IMAGES: &[&str] = &[
     "prometheus",
     "victoria-metrics",

@@ -79,16 +79,16 @@ pub enum Unusable {
         /// Beginning of the body.
         text: String,
     },
-    /// Not an answer of this API: HTML, another JSON document, an empty body.
-    #[error("the answer (HTTP {status}) is not one of Prometheus' HTTP API: {reason}")]
+    /// A response of another program: HTML, another JSON document, an empty body.
+    #[error("the response (HTTP {status}) is not from the HTTP API of Prometheus: {reason}")]
     Foreign {
         /// HTTP status.
         status: u16,
         /// What the server returned instead.
         reason: String,
     },
-    /// More series than are read.
-    #[error("the answer has more than {MAX_SERIES} series")]
+    /// The response has more series than the limit.
+    #[error("the response has more than {MAX_SERIES} series")]
     TooLarge,
 }
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_other_servers_are_not_taken_for_queries() {
+    fn responses_of_other_servers_are_recognized() {
         for (status, body) in [
             (200, "<!doctype html><title>Log in</title>"),
             (200, ""),

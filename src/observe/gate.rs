@@ -18,7 +18,7 @@ pub struct Thresholds {
 /// What the store reports about the canary in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sample {
-    /// Requests.
+    /// Number of requests; an estimate from rates, so not always an integer.
     pub requests: f64,
     /// Requests that failed.
     pub failed: f64,
@@ -34,7 +34,7 @@ pub enum Verdict {
     Good,
     /// A threshold is exceeded, by more than chance explains.
     Bad,
-    /// The share of errors is above the threshold, which so few requests may show by chance.
+    /// The error rate exceeds the threshold, but the requests are too few for a decision.
     Unclear,
     /// Too few requests, or no answer of the store.
     NoData,
@@ -264,7 +264,7 @@ mod tests {
 
     /// A hundred rollouts of each canary: the good ones are let through, the bad ones never get all traffic.
     #[test]
-    fn hundred_rollouts_of_each_canary_end_rightly() {
+    fn simulated_rollouts_end_with_the_right_decision() {
         let canary = |errors, latency, gaps| Canary { errors, latency, gaps };
         let cases: [(&str, bool, Canary); 8] = [
             ("healthy", true, canary(|_| 0.001, |_| 200.0, 0.0)),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn few_requests_decide_nothing() {
+    fn few_requests_are_inconclusive() {
         let sample = |requests, failed| Sample { requests, failed, latency_p99_ms: Some(10.0) };
         let verdict = |one: Sample| judge(&thresholds(), Some(&one));
         assert_eq!(verdict(sample(49.0, 49.0)), Verdict::NoData);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_window_pauses_and_two_roll_back() {
+    fn one_unhealthy_window_pauses_and_two_roll_back() {
         let mut progress = Progress { weight: 30, ..Progress::default() };
         assert_eq!(next(&mut progress, Verdict::Bad, &STEPS), Next::Hold);
         assert_eq!(next(&mut progress, Verdict::Good, &STEPS), Next::Advance(40));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_workload_among_many_good_ones_is_found() {
+    fn one_unhealthy_workload_among_many_is_found() {
         let good = Sample { requests: 1000.0, failed: 0.0, latency_p99_ms: Some(20.0) };
         let bad = Sample { requests: 100.0, failed: 40.0, latency_p99_ms: Some(20.0) };
         let all = Sample { requests: 50_100.0, failed: 40.0, latency_p99_ms: Some(20.0) };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceKind {
-    /// A server with Prometheus' HTTP API, whatever its make.
+    /// Prometheus, or another server with its HTTP API.
     Prometheus,
     /// A Grafana.
     Grafana,
@@ -74,7 +74,7 @@ pub struct ServiceAddress {
     pub tls: bool,
 }
 
-/// The path prefix of a server that is not below another path.
+/// The path prefix of a server at the root of its address.
 #[must_use]
 pub fn root() -> String {
     "/".to_owned()
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_add_up_below_certainty() {
+    fn evidence_adds_up_to_less_than_certainty() {
         let evidence = |weight| Evidence { signal: String::new(), object: String::new(), weight };
         assert!((score(&[evidence(0.5), evidence(0.5)]) - 0.75).abs() < 1e-9);
         assert!(score(&[]).abs() < 1e-9);

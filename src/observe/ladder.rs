@@ -25,7 +25,7 @@ pub enum Rung {
     Reachable,
     /// The request is authorized.
     Authorized,
-    /// The answer is one of Prometheus' HTTP API.
+    /// The response is from the HTTP API of Prometheus.
     Prometheus,
     /// Samples are recent.
     Fresh,
@@ -59,7 +59,7 @@ pub enum Cause {
     NoTraffic,
     /// A `PodMonitor` or `ServiceMonitor` for Istio exists and the Prometheus object does not select it.
     MonitorNotSelected,
-    /// Pods with a proxy that no target stands for.
+    /// Pods with a proxy that no scrape target covers.
     TargetsMissing,
     /// Targets that fail.
     TargetsDown,
@@ -95,7 +95,7 @@ pub enum Cause {
     LimitExceeded,
     /// Metrics merging cannot read the application's metrics.
     ApplicationMetricsFail,
-    /// The window of rates holds fewer than four scrapes.
+    /// The window of rates contains fewer than four scrapes.
     WindowTooShort,
     /// Another store of the cluster scrapes Istio.
     OtherStore,
@@ -288,7 +288,8 @@ pub fn climb(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Diagnosis>) {
     (rung, found)
 }
 
-/// The causes for a store without metrics of proxies: what explains it best instead of, or beside, that nothing is scraped.
+/// The causes for a store without metrics of proxies: a more specific cause if there is one, otherwise that no proxy is
+/// scraped.
 fn why_nothing_is_scraped(
     missing: Diagnosis,
     failing: Vec<Diagnosis>,

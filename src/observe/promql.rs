@@ -176,7 +176,7 @@ fn literal(text: &str) -> String {
     expression
 }
 
-/// Whether a label name may stand in a selector.
+/// Whether a label name is valid in a selector.
 #[must_use]
 pub fn is_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();

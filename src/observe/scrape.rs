@@ -115,7 +115,7 @@ pub fn jobs(monitors: &[Monitor], interval_s: u32) -> String {
 /// Labels with which an object matches a selector: those that it requires, and the object's own.
 ///
 /// # Errors
-/// The requirement that no label of ours meets.
+/// The requirement of the selector that our labels do not meet.
 pub fn labels_for(selector: &Value, own: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
     let mut labels = BTreeMap::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
@@ -147,7 +147,8 @@ pub(super) fn reads_namespace(prometheus: &Value, field: &str, name: &str, names
     selects_namespace_in(namespaces, selector, name)
 }
 
-/// Whether a selector selects the namespace of this name. One that is not in the list has no labels but its name.
+/// Whether a selector selects the namespace with this name. A namespace that is not in the list has only the label
+/// `kubernetes.io/metadata.name`.
 pub(super) fn selects_namespace_in(namespaces: &[Value], selector: &Value, name: &str) -> bool {
     let live = namespaces.iter().find(|one| one["metadata"]["name"] == name);
     selects_namespace(selector, name, live.map(|one| &one["metadata"]["labels"]))

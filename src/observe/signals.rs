@@ -74,7 +74,7 @@ pub struct SignalValue {
     /// Whose view was used; none where there are no series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reporter: Option<Reporter>,
-    /// Whether there is a number.
+    /// Whether the value is a number, zero, or missing.
     pub presence: Presence,
     /// The number; 0 unless `presence` is `value`.
     pub value: f64,

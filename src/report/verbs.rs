@@ -81,7 +81,7 @@ fn messages(findings: &[Finding]) -> impl Iterator<Item = Block> {
     sorted.into_iter().map(message)
 }
 
-/// A finding of a check.
+/// A finding of a check, such as `mesh.precheck`.
 #[must_use]
 pub fn message(finding: &Finding) -> Block {
     let severity = match finding.severity {

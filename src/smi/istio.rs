@@ -155,7 +155,7 @@ pub struct Existing {
 /// The scope of an object of another client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Governs {
-    /// Nothing that a translation could conflict with.
+    /// An object with which no translated object can conflict.
     #[default]
     Nothing,
     /// Hosts of the mesh, as `(namespace, name)` of Services.

@@ -18,7 +18,7 @@ pub enum Error {
     /// The health port is taken.
     #[error("cannot listen on {address}")]
     Listen {
-        /// As configured.
+        /// Address in the configuration.
         address: SocketAddr,
         /// The system's error.
         #[source]

@@ -163,7 +163,7 @@ impl<T: PartialEq + Send + Sync + 'static> Watch<T> {
             ApiError::Conflict(_) => false,
             fault => {
                 let text = format!("cannot list {kind}: {fault}");
-                // Objects that are known stay known while the API server cannot be reached.
+                // The store keeps its objects while the API server is unreachable.
                 let is_news = store.write(|state| match &mut state.waiting {
                     Some(waiting) if *waiting != text => {
                         waiting.clone_from(&text);

@@ -24,7 +24,7 @@ const RENEW_WITHIN: Duration = Duration::from_secs(10);
 /// Between two reads of the Lease.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// Candidate of the leader election.
 pub struct Lease {
     api: Api<DynamicObject>,
     identity: String,
@@ -58,8 +58,8 @@ impl Lease {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Takes and renews the Lease until `stop`, then gives it back. `changed` is notified when this process begins to
-    /// lead.
+    /// Acquires and renews the Lease until `stop`, then releases it. `changed` is notified when this process becomes the
+    /// leader.
     pub async fn run(self: Arc<Self>, changed: Arc<Notify>, stop: CancellationToken) {
         let mut seen = Seen { mark: Value::Null, at: Instant::now() };
         let mut trouble = String::new();

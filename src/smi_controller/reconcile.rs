@@ -30,7 +30,7 @@ const AT_MOST: Duration = Duration::from_millis(200);
 /// While the lists are not complete, and while another controller leads.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// Translates all SMI objects and writes the differences.
 pub struct Reconciler {
     options: Options,
     translate: Translate,
@@ -128,7 +128,7 @@ impl Reconciler {
 
         let mut pass = Pass::default();
         self.apply(&objects, &managed, &mut pass, &mut reports).await;
-        // After the writes: a policy that takes the place of another has to be there first.
+        // After the writes, because a policy must exist before the one that it replaces is deleted.
         let unwanted = managed
             .iter()
             .filter(|(key, existing)| !wanted.contains(*key) && namespaces.contains(existing.namespace.as_str()));

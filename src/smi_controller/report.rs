@@ -77,7 +77,7 @@ struct Regarding {
     generation: i64,
 }
 
-/// See the module.
+/// Writes conditions and Kubernetes Events.
 pub struct Reporter {
     client: Client,
     identity: String,

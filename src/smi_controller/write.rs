@@ -16,7 +16,7 @@ use crate::smi::{Existing, IstioKind, IstioObject};
 type Key = (IstioKind, String, String);
 type Digest = [u8; 32];
 
-/// See the module.
+/// Writes and deletes translated objects.
 pub struct Writer {
     client: Client,
     /// Objects that the API server stores otherwise than they were sent: the digests of what was sent and of what is

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cancelled, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 use crate::event::CommandKey;
 
-/// See the module.
+/// The task `cancel`.
 pub struct Cancel;
 
 /// Parameters of `cancel`: `command`, or `id` and `source`.

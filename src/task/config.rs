@@ -17,7 +17,7 @@ use crate::suggest;
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
 
-/// See the module.
+/// The task `config.apply`.
 pub struct Apply;
 
 /// Parameters of `config.apply`.
@@ -150,7 +150,7 @@ fn hooks(objects: &[DynamicObject]) -> Option<String> {
     ))
 }
 
-/// See the module.
+/// The task `config.delete`.
 pub struct Delete;
 
 /// Parameters of `config.delete`.
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_fit_their_schemas_and_bad_values_do_not() {
+    fn examples_match_their_schemas_and_invalid_values_do_not() {
         let schema = schemars::schema_for!(ApplyParams);
         let validator = jsonschema::validator_for(schema.as_value()).unwrap();
         let example = serde_json::to_value(Apply.example()).unwrap();

@@ -26,7 +26,7 @@ const CONTRACT_IMAGE: &str = "layer5/learn-layer5:latest";
 /// Longest phase of a case.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// See the module.
+/// The task `conformance.run`.
 pub struct Run;
 
 /// How the target's pods are in the mesh.

@@ -153,7 +153,7 @@ pub enum Error {
     /// A request about another command failed.
     #[error("cannot cancel another command: {reason}")]
     Commands {
-        /// Why.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// An event may be lost.
@@ -170,7 +170,7 @@ pub enum Error {
     Parameter {
         /// The parameter's path.
         field: &'static str,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
 }

@@ -1,11 +1,11 @@
-//! `ping`: nothing, done well. For health checks and load tests of the whole path.
+//! `ping`: does nothing. For health checks and load tests of bus and workers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Limits, Outcome, Task, TaskContext};
 
-/// See the module.
+/// The task `ping`.
 pub struct Ping;
 
 /// Parameters of `ping`.

@@ -11,9 +11,9 @@ pub fn is_ready(pod: &Value) -> bool {
         && conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-/// Whether Istio's proxy is in it, as a container or (from 1.27) an init container, or ztunnel stands before it.
+/// Whether a proxy handles the pod's traffic: a sidecar or ztunnel.
 pub fn has_proxy(pod: &Value) -> bool {
-    pod::has_sidecar(pod) || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
+    pod::has_sidecar(pod) || pod::is_redirected(pod)
 }
 
 /// Whether it has all labels of `wanted`, an object of strings.
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_is_seen_wherever_it_is() {
+    fn proxy_is_a_container_an_init_container_or_ztunnel() {
         let proxy = json!([{"name": "app"}, {"name": "istio-proxy", "image": "proxyv2"}]);
         for pod in [
             json!({"spec": {"containers": proxy}}),

@@ -26,7 +26,7 @@ const MOST: usize = 256 * 1024;
 /// Between two signs of life where nothing happens.
 const ALIVE: Duration = Duration::from_mins(1);
 
-/// See the module.
+/// The task `config.watch-analyze`.
 pub struct Watch;
 
 /// Parameters of `config.watch-analyze`.

@@ -39,18 +39,18 @@ pub enum Error {
     /// Not a tracing filter.
     #[error("telemetry.log_filter {filter:?} is not a filter")]
     Filter {
-        /// As configured.
+        /// Filter in the configuration.
         filter: String,
-        /// The reason.
+        /// Underlying error.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
     /// Not an OTLP endpoint.
     #[error("telemetry.otlp_endpoint {endpoint:?} cannot be used")]
     Endpoint {
-        /// As configured.
+        /// Endpoint in the configuration.
         endpoint: String,
-        /// The reason.
+        /// Underlying error.
         #[source]
         source: opentelemetry_otlp::ExporterBuildError,
     },

@@ -20,13 +20,13 @@ pub enum Error {
     /// The target is not configured.
     #[error("target {target} is not in this worker's configuration")]
     UnknownTarget {
-        /// As the command names it.
+        /// Id of the target in the command.
         target: String,
     },
     /// The allow-list of the target does not contain the verb.
     #[error("verb {verb} is not in verbs of target {target} in the worker's configuration")]
     VerbNotAllowed {
-        /// As the command names it.
+        /// Id of the target in the command.
         target: String,
         /// Such as `mesh.install`.
         verb: String,
@@ -72,7 +72,7 @@ pub enum Error {
     /// Another command holds the lease of the installation.
     #[error("another command holds the lease of installation {installation}")]
     Busy {
-        /// Which.
+        /// Name of the installation.
         installation: String,
     },
     /// Another worker started the same command at the same time.
@@ -90,7 +90,7 @@ pub enum Error {
     /// Commands of the target occupy all slots that it may use.
     #[error("commands of target {target} occupy all slots of this worker that the target may use")]
     TargetSaturated {
-        /// Which.
+        /// Id of the target.
         target: String,
     },
     /// Commands of busy targets occupy all slots that these may use together.
@@ -102,7 +102,7 @@ pub enum Error {
     /// An operator paused the target.
     #[error("target {target} is paused")]
     Paused {
-        /// Which.
+        /// Id of the target.
         target: String,
     },
     /// The task panicked: a bug.

@@ -34,9 +34,9 @@ pub enum Error {
     /// The worker cannot listen on the health port.
     #[error("cannot listen on {address}")]
     Listen {
-        /// As configured.
+        /// Address in the configuration.
         address: std::net::SocketAddr,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },

@@ -45,7 +45,7 @@ struct Slots {
     occupancy: Mutex<Occupancy>,
 }
 
-/// One of them.
+/// An occupied slot.
 #[derive(Debug)]
 struct Slot {
     #[allow(dead_code, reason = "held until the command ends")]

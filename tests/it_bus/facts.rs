@@ -92,7 +92,7 @@ fn lease_name(installation: &str) -> LeaseName {
 }
 
 #[tokio::test]
-async fn of_many_results_one_wins_and_is_the_record() {
+async fn only_the_first_of_several_results_is_stored() {
     let test_env = BusEnv::new(config::Bus::default()).await;
     test_env.send("1").await;
     let delivery = test_env.pull_one().await.unwrap();
@@ -348,7 +348,7 @@ async fn a_schedule_delivers_the_same_command_again_at_its_time() {
 }
 
 #[tokio::test]
-async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
+async fn cancelled_waiting_command_is_redelivered_once_before_its_time() {
     let test_env = BusEnv::new(config::Bus::default()).await;
     let stop = tokio_util::sync::CancellationToken::new();
     let other = connect(&test_env.server.url()).await;
@@ -380,7 +380,7 @@ async fn a_command_sent_twice_is_queued_once() {
 }
 
 #[tokio::test]
-async fn blobs_come_back_whole_and_bounded() {
+async fn blobs_are_read_completely_within_their_limit() {
     let test_env = BusEnv::new(config::Bus::default()).await;
     let bytes = vec![b'x'; 300_000];
     test_env.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();

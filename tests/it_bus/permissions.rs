@@ -86,7 +86,7 @@ async fn first_message(connection: &Connection, stream: &str, filter: &str) -> V
 }
 
 #[tokio::test]
-async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
+async fn worker_needs_only_the_documented_permissions() {
     let server = server().await;
     let admin = login(&server, "admin").await;
     publish(&admin, "istio.cmd.dev.ping").await;

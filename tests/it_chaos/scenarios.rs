@@ -95,7 +95,7 @@ async fn play_and_verify_but_sleeping(test_env: &mut ChaosEnv, schedule: Schedul
 }
 
 #[tokio::test]
-async fn the_bus_dies_in_the_middle_of_a_command_and_comes_back() {
+async fn command_survives_a_restart_of_the_bus() {
     let mut test_env = ChaosEnv::new(2, control_plane::kubeconfig()).await;
     let gone = Fault::RestartBus(Duration::from_millis(1500));
     let commands = vec![apply_and_wait(), apply(0, vec![Duration::from_millis(300)])];
@@ -139,7 +139,7 @@ async fn one_of_three_servers_dies_that_leads() {
 }
 
 #[tokio::test]
-async fn the_api_server_dies_in_the_middle_of_a_command_and_comes_back() {
+async fn command_survives_a_restart_of_the_api_server() {
     let own = ControlPlane::start().await;
     let mut test_env = ChaosEnv::new(2, &own.kubeconfig()).await;
     let schedule = schedule(4, vec![apply_and_wait(), apply(0, vec![Duration::from_millis(500)])], vec![]);

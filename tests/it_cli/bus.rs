@@ -140,7 +140,7 @@ async fn each_command_reports_missing_streams() {
 }
 
 #[tokio::test]
-async fn a_command_without_a_worker_is_queued_once_whatever_it_is_called_by() {
+async fn command_sent_twice_without_a_worker_is_queued_once() {
     let test_env = BusEnv::new().await;
     let key = test_env.submit(&["--id", "1", "--source", "/ci"]).await;
     assert_eq!(key, CommandKey::new("/ci", "1"));
@@ -332,7 +332,7 @@ async fn get_shows_the_state_of_a_command() {
 }
 
 #[tokio::test]
-async fn cancel_is_heard_by_workers() {
+async fn cancellation_reaches_workers() {
     let test_env = BusEnv::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
     test_env.bus.follow_control(stop.clone()).await.unwrap();
@@ -345,7 +345,7 @@ async fn cancel_is_heard_by_workers() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_listed_shown_and_sent_again_under_a_new_name() {
+async fn dead_letter_is_listed_shown_and_replayed_with_a_new_id() {
     let test_env = BusEnv::new().await;
     let key = test_env.submit(&["-p", "echo=hello", "--generation", "4"]).await;
     let (origin, delivery) = test_env.take().await;

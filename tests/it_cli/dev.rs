@@ -58,7 +58,7 @@ async fn dev_answers_a_ping_and_leaves_nothing_on_ctrl_c() {
 /// Before: nats-server went on listening when the terminal was closed or the process was killed, and its temporary folder
 /// stayed.
 #[tokio::test]
-async fn nats_server_ends_with_dev_whatever_ends_it() {
+async fn nats_server_ends_with_dev_also_after_a_kill() {
     for signal in ["-HUP", "-KILL"] {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let url = format!("nats://127.0.0.1:{port}");

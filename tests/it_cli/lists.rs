@@ -133,7 +133,7 @@ async fn waiting_names_its_reason() {
     assert!(said.contains("did you mean dev?") && said.contains("no worker has target dve"), "{said}");
     assert_eq!(test_env.run(&["pause", "dev", "--reason", "cluster upgrade"]).await.status.code(), Some(0));
     let said = wait("dev").await;
-    assert!(said.contains("target dev is paused since") && said.contains("cluster upgrade"), "{said}");
+    assert!(said.contains("target dev has been paused since") && said.contains("cluster upgrade"), "{said}");
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn check_passes_on_prepared_streams_and_names_missing_workers() {
 }
 
 #[tokio::test]
-async fn formats_of_a_list() {
+async fn list_is_printed_in_each_format() {
     let test_env = BusEnv::new().await;
     let key = test_env.submit(&[]).await;
     let listed = async |format| out(&test_env.run(&["list", "-o", format]).await);

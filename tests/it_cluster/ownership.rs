@@ -68,7 +68,7 @@ fn keep(set: impl FnOnce(&mut ApplyOptions)) -> ApplyOptions {
 }
 
 #[tokio::test]
-async fn an_object_of_another_tool_is_taken_over_whole_with_adopt() {
+async fn adopt_takes_over_all_fields_of_an_object_of_another_tool() {
     let test_env = ClusterEnv::new("takeover").await;
     for tool in tools() {
         for force in [false, true] {

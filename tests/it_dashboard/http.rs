@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Queue, Retention, Subjects};
+use sailhand::bus::{Bus, Delivery, Queue, Retention, Settlement, Subjects};
 use sailhand::client::Client;
 use sailhand::config::Config;
 use sailhand::event::{CommandKey, EventKind, Origin, ResultData, Started, decode, progress_event, result_event};
@@ -55,11 +55,25 @@ impl DashboardEnv {
 
     /// Takes a command from the queue.
     pub async fn take(&self) -> sailhand::event::Command {
+        self.pull().await.1
+    }
+
+    async fn pull(&self) -> (Delivery, sailhand::event::Command) {
         use futures::StreamExt;
         let mut batch = self.bus.pull(Queue::Commands, 1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
-        decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap()
+        let command = decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap();
+        (delivery, command)
+    }
+
+    /// Sends a command and moves it to the waiting stream, as a worker does while the lease belongs to another command.
+    pub async fn waiting_command_on(&self, target: &str, verb: &str, params: Value) {
+        self.client.submit(&target.parse().unwrap(), draft(verb, params)).await.unwrap();
+        let (delivery, command) = self.pull().await;
+        let due = OffsetDateTime::now_utc() + Duration::from_hours(1);
+        self.bus.schedule(&delivery, &command.origin, due).await.unwrap();
+        delivery.acker.settle(Settlement::Ack).await.unwrap();
     }
 
     pub async fn publish(&self, origin: &Origin, n: u32, kind: EventKind) {

@@ -71,6 +71,7 @@ async fn targets_show_their_mesh_and_last_run() {
     test_env.publish(&failed, 1, started("mesh.upgrade")).await;
     let other = test_env.command_on("other", "ping", json!({})).await;
     test_env.publish(&other, 1, started("ping")).await;
+    test_env.waiting_command_on("other", "ping", json!({})).await;
     dashboard.lists("mesh.upgrade").await;
     dashboard.lists("other").await;
     let page = dashboard.get("/targets").await;
@@ -83,6 +84,8 @@ async fn targets_show_their_mesh_and_last_run() {
     for part in parts.into_iter().chain(["Kubernetes 1.34.4", &key, "mesh.upgrade", "data-state=\"running\""]) {
         assert!(row("dev").contains(part), "{part}: {}", row("dev"));
     }
+    assert!(row("other").contains("2 <span class=\"quiet\">(1 waiting)"), "{}", row("other"));
+    assert!(!row("dev").contains("waiting)"), "{}", row("dev"));
     assert!(row("other").contains("/send/mesh.status?target=other"), "{}", row("other"));
 }
 

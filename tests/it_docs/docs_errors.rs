@@ -137,7 +137,7 @@ fn each_metric_has_its_row() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     let mut files = Vec::new();
     for folder in ["docs", "deploy"] {
         markdown(&root().join(folder), &mut files);

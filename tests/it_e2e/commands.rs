@@ -236,7 +236,7 @@ async fn command_for_an_unreachable_cluster_is_retried_then_replayable_dead_lett
 }
 
 #[tokio::test]
-async fn the_senders_trace_goes_through_to_the_result() {
+async fn trace_context_is_propagated_to_the_result() {
     let test_env = WorkerEnv::new().await;
     let _worker = test_env.worker("w1").await;
     let mut draft = draft("ping", json!({}));

@@ -112,7 +112,7 @@ async fn task_that_outlasts_the_grace_period_is_requeued_and_continues_on_anothe
 }
 
 #[tokio::test]
-async fn readiness_follows_the_bus_and_comes_back_by_itself() {
+async fn readiness_follows_the_bus_connection() {
     let mut test_env = WorkerEnv::new().await;
     let worker = test_env.worker("w1").await;
     assert_eq!(worker.http("/livez").await.0, 200);
@@ -229,7 +229,7 @@ fn bad_input() -> Vec<(&'static str, &'static str, HeaderMap, String, &'static s
 }
 
 #[tokio::test]
-async fn bad_input_is_answered_with_its_code_and_never_lost() {
+async fn invalid_input_gets_a_result_with_its_code() {
     let test_env = WorkerEnv::new().await;
     let _worker = test_env.worker("w1").await;
     let context = test_env.client.bus().context();

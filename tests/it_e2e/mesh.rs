@@ -169,14 +169,14 @@ impl Drop for CliEnv {
 }
 
 #[tokio::test]
-async fn a_mesh_lives_by_the_command_line() {
+async fn mesh_lifecycle_works_by_the_command_line() {
     if !support::charts::are_missing() {
         CliEnv::start(By::CommandLine).await.live().await;
     }
 }
 
 #[tokio::test]
-async fn a_mesh_lives_by_cloud_events() {
+async fn mesh_lifecycle_works_by_cloud_events() {
     if !support::charts::are_missing() {
         CliEnv::start(By::CloudEvents).await.live().await;
     }

@@ -224,7 +224,7 @@ async fn manifest_at_the_size_limit_delays_no_other_command() {
 }
 
 #[tokio::test]
-async fn a_dataref_to_broken_json_ends_with_its_code() {
+async fn dataref_to_invalid_json_ends_with_its_code() {
     let test_env = WorkerEnv::new().await;
     let _worker = test_env.worker("w1").await;
     let context = test_env.client.bus().context();

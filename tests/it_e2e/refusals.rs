@@ -30,7 +30,7 @@ async fn ready(worker: &Worker) {
 }
 
 #[tokio::test]
-async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
+async fn full_store_makes_the_worker_unready_until_there_is_space() {
     let config = "jetstream { max_file_store: 4MB }".to_owned();
     let nats = NatsServer::start_with(Options { config: Some(config), ..Options::default() }).await;
     let limits = |config: &mut sailhand::config::Config| {

@@ -44,7 +44,7 @@ async fn told(test_env: &WorkerEnv) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_command_that_has_been_delivered_too_often_ends_with_a_letter_and_a_result() {
+async fn command_at_max_deliver_ends_with_a_dead_letter_and_a_result() {
     let test_env = WorkerEnv::new().await;
     let first = test_env.worker("first").await;
     let second = test_env.worker("second").await;
@@ -96,7 +96,7 @@ async fn command_terminated_by_another_client_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn our_own_termination_has_one_letter_and_one_event() {
+async fn termination_by_a_worker_has_one_dead_letter_and_one_event() {
     let test_env = WorkerEnv::new().await;
     let _worker = test_env.worker("w1").await;
     for bad in ["{", "[]"] {

@@ -67,7 +67,7 @@ async fn watch_publishes_new_and_resolved_findings() {
 }
 
 #[tokio::test]
-async fn a_watch_ends_in_its_time_and_goes_on_with_another_worker_before_that() {
+async fn watch_ends_at_its_deadline_and_moves_to_another_worker_on_shutdown() {
     let test_env = WorkerEnv::new().await;
     let app = unique_name("watched");
     let first = test_env.worker("w1").await;

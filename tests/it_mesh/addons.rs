@@ -56,7 +56,7 @@ async fn pod(cx: &TaskContext, space: &str, name: &str, ip: &str, ports: &[u16],
 }
 
 #[tokio::test]
-async fn prometheus_finds_the_pods_that_ask_for_it() {
+async fn prometheus_scrapes_annotated_pods() {
     let space = unique("addon-metrics");
     let (cx, _) = context(&space, 1);
     let files = files(&cx, &space, json!({"addon": "prometheus"})).await;
@@ -193,14 +193,14 @@ async fn grafana_panels_show_data() {
         |service: &str| format!(r#"{{destination_service_namespace="shop",destination_service_name="{service}"}}"#);
     let shown = [
         ("mesh.json", "Requests", vec![(of("reviews"), 2.0), (of("details"), 1.0), (of("ratings"), 2.0)]),
-        ("mesh.json", "Share of errors", vec![(of("reviews"), 0.5), (of("details"), 0.0), (of("ratings"), 0.5)]),
+        ("mesh.json", "Error rate", vec![(of("reviews"), 0.5), (of("details"), 0.0), (of("ratings"), 0.5)]),
         ("mesh.json", "Latency, 99th percentile", vec![(of("reviews"), 99.0)]),
         ("mesh.json", "Requests that reached no workload", vec![(of("reviews"), 1.0)]),
         ("mesh.json", "TCP bytes from servers", vec![(of("db"), 1.0)]),
         ("mesh.json", "Versions in use", vec![(r#"{component="pilot",tag="1.30.3"}"#.to_owned(), 1.0)]),
         ("mesh.json", "Proxies connected to istiod", vec![("{}".to_owned(), 7.0)]),
-        ("service.json", "Share of errors", vec![(of("reviews"), 0.5)]),
-        ("control-plane.json", "Configuration that proxies rejected", vec![(r#"{type="cds"}"#.to_owned(), 1.0)]),
+        ("service.json", "Error rate", vec![(of("reviews"), 0.5)]),
+        ("control-plane.json", "Rejected configuration", vec![(r#"{type="cds"}"#.to_owned(), 1.0)]),
         ("ambient.json", "Requests through waypoints", vec![(of("details"), 1.0)]),
         ("ambient.json", "TCP bytes", vec![(of("db"), 1.0)]),
     ];

@@ -10,7 +10,7 @@ use sailhand::error::Classify;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
+async fn ambient_profile_installs_node_components_and_gateway_api_crds() {
     if support::charts::are_missing() {
         return;
     }

@@ -140,7 +140,7 @@ async fn chart_with_another_digest_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pinned_digest_holds_for_folders_too() {
+async fn pinned_digest_applies_to_folders_too() {
     if charts::are_missing() {
         return;
     }

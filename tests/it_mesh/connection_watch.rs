@@ -97,7 +97,7 @@ impl Watching {
 }
 
 #[tokio::test]
-async fn new_server_is_published_within_seconds_whatever_the_interval() {
+async fn new_server_is_published_within_seconds_with_any_interval() {
     let space = unique("watched");
     let watching = Watching::start(with_connections(&space, BTreeMap::new()), space.clone(), 3600, 0);
     assert_eq!(watching.events(1).await, ["first "]);
@@ -130,7 +130,7 @@ async fn kinds_that_may_not_be_watched_are_listed_at_the_interval() {
 }
 
 #[tokio::test]
-async fn more_servers_than_one_report_holds_are_published() {
+async fn more_servers_than_the_limit_of_a_report_are_published() {
     let space = unique("many");
     let watching = Watching::start(with_connections(&space, BTreeMap::new()), space, 3600, 250);
     let events = watching.events(3).await;

@@ -76,7 +76,7 @@ macro_rules! each_api {
 each_api!(
     second_run_writes_nothing_and_removal_deletes_exactly_the_created_objects,
     edited_foreign_and_provisioned_dashboards_are_not_overwritten,
-    lost_answers_and_lost_storage_are_made_good_by_the_next_run,
+    next_run_repairs_lost_responses_and_lost_storage,
     missing_permissions_and_other_programs_are_named,
     concurrent_runs_make_each_dashboard_once,
 );
@@ -170,7 +170,7 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten(apis: Api
     assert!(apply(&other, json!({"adopt": true})).await.unwrap().0);
 }
 
-async fn lost_answers_and_lost_storage_are_made_good_by_the_next_run(apis: Apis) {
+async fn next_run_repairs_lost_responses_and_lost_storage(apis: Apis) {
     let (grafana, cx) = start_grafana("faults", apis);
     let mut runs = 0;
     grafana.set(&json!({"lose_answers": 3}));

@@ -151,7 +151,7 @@ async fn canary_with_errors_is_stopped_and_traffic_is_restored() {
 }
 
 #[tokio::test]
-async fn another_attempt_continues_where_a_dead_worker_stopped() {
+async fn next_attempt_continues_after_a_crash() {
     let scene = scene("gate-death", 0).await;
     let reached = eventually_weight(&scene, 100);
     tokio::select! {

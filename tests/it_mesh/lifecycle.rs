@@ -32,7 +32,7 @@ async fn code(mesh: &MeshEnv, verb: &str, params: Value) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_mesh_moves_to_a_revision_stage_by_stage_and_back() {
+async fn mesh_moves_to_a_revision_by_stages_and_back() {
     if support::charts::are_missing() {
         return;
     }
@@ -165,7 +165,7 @@ async fn canary_is_rolled_back_and_mesh_is_removed() {
 
 /// The cluster marks such pods some time after their Deployment is gone: here never.
 #[tokio::test]
-async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
+async fn pods_of_a_deleted_workload_do_not_block_uninstall() {
     if support::charts::are_missing() {
         return;
     }

@@ -208,7 +208,7 @@ fn panels_match_the_truth(prometheus: &Prometheus) -> String {
             lines("Requests by client").iter().sum(),
             of_mesh("Requests", service)[0],
         ];
-        let errors = [lines("Share of errors"), of_mesh("Share of errors", service)].concat();
+        let errors = [lines("Error rate"), of_mesh("Error rate", service)].concat();
         let latency = [lines("Latency")[2], of_mesh("Latency, 99th percentile", service)[0]];
         let unsent: f64 = lines("Requests that reached no workload").iter().sum();
         writeln!(table, "{service:<28} panels {rates:.2?} errors {errors:.3?} p99 {latency:.0?} unsent {unsent:.2}")

@@ -196,7 +196,7 @@ fn windows(report: &Value) -> Vec<(u64, String)> {
 }
 
 #[tokio::test]
-async fn unhealthy_revision_goes_back_and_a_healthy_one_gets_all_workloads() {
+async fn unhealthy_revision_is_rolled_back_and_a_healthy_one_gets_all_workloads() {
     if support::charts::are_missing() {
         return;
     }
@@ -233,7 +233,7 @@ async fn unhealthy_revision_goes_back_and_a_healthy_one_gets_all_workloads() {
 }
 
 #[tokio::test]
-async fn another_attempt_judges_what_a_dead_worker_restarted_and_a_cancelled_upgrade_goes_back() {
+async fn next_attempt_continues_a_gate_and_a_cancelled_upgrade_is_rolled_back() {
     if support::charts::are_missing() {
         return;
     }

@@ -360,7 +360,7 @@ async fn each_check_of_a_conforming_plane_is_sent_once_after_one_look_at_its_pha
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_do_not_stay_as_demanded_fail_a_case() {
+async fn responses_that_do_not_stay_as_required_fail_a_case() {
     let (report, _) = run_counting(true).await;
     assert!(report.cases.iter().all(|case| case.status == Status::Failed), "{:?}", not_passed(&report));
     let case = report.cases.iter().find(|case| case.case_id == "MeshHTTPRouteMatching").unwrap();

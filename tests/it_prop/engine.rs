@@ -263,7 +263,7 @@ proptest! {
     }
 
     #[test]
-    fn so_it_is_with_tasks_that_fail_and_panic(schedule in schedules(true)) {
+    fn failing_and_panicking_tasks_end_once_too(schedule in schedules(true)) {
         simulation::run(play(schedule));
     }
 }

@@ -261,8 +261,8 @@ export interface ConnectionCheckParams {
   /** A Service of the target instead of a connection. */
   service?: ServiceAddress | null;
   /**
-   * Window that you take rates over, seconds: it should hold four scrapes. That of `metrics.query`
-   * when absent.
+   * Window of your rates, in seconds; it should contain four scrapes. Default: the window of
+   * `metrics.query`.
    */
   window_s?: number;
 }
@@ -420,7 +420,7 @@ export type Profile = "default" | "demo" | "minimal" | "empty" | "ambient" | "op
 export interface MeshInstallParams {
   /** Take over objects that another tool has installed. */
   adopt?: boolean;
-  /** Values for single charts; they win over `values`. */
+  /** Values for single charts; they take precedence over `values`. */
   component_values?: ComponentValues;
   /** Turns components on or off that the profile has otherwise. */
   components?: Switches;
@@ -472,7 +472,7 @@ export interface MeshInstallParams {
 
 /** Parameters of `mesh.precheck`: those of `mesh.install` that say what is to be installed. */
 export interface MeshPrecheckParams {
-  /** Values for single charts; they win over `values`. */
+  /** Values for single charts; they take precedence over `values`. */
   component_values?: ComponentValues;
   /** Turns components on or off that the profile has otherwise. */
   components?: Switches;
@@ -887,7 +887,7 @@ export interface SampleRemoveParams {
   application: SampleDeployName;
   /** Report what would go, write nothing. */
   dry_run?: boolean;
-  /** Where it is; a namespace of the application's name when absent. */
+  /** Namespace of the application; by default its name. */
   namespace?: string | null;
   /** How long to wait until all objects are deleted, such as `2m`; `0s` does not wait. */
   wait?: string;
@@ -1454,7 +1454,7 @@ export interface ConfigWatchAnalyzeReport {
   warnings: number;
 }
 
-/** Whether a specification demands the feature. */
+/** Whether a specification requires the feature. */
 export type Level = "core" | "extended";
 
 /** One check. */
@@ -1511,7 +1511,7 @@ export interface ConformanceRunEvidence {
   tolerance: number;
   /** Objects that the adapter made from them. */
   translated?: string[];
-  /** Requests without an HTTP answer, as the client reported them. */
+  /** Transport errors of requests that got no HTTP response, as the client reported them. */
   transport_errors?: string[];
 }
 
@@ -1530,7 +1530,7 @@ export interface CaseResult {
   attempts: number;
   /** Such as `TA-1.2.3` or `MeshHTTPRouteWeight`. */
   case_id: string;
-  /** Whether the specification demands the feature (`core`) or allows it (`extended`). */
+  /** Whether the specification requires the feature (`core`) or allows it (`extended`). */
   conformance_level: Level;
   /** Time of this case alone, milliseconds. */
   duration_ms: number;
@@ -1555,7 +1555,7 @@ export interface CaseResult {
    * only in reports of the suite of Gateway API. The case counts as failed nevertheless.
    */
   suspected_race?: string;
-  /** One sentence: what is demanded. */
+  /** One sentence: the requirement. */
   title: string;
 }
 
@@ -2170,7 +2170,7 @@ export interface SignalValue {
    * series. The 20 largest values of a signal have it.
    */
   points?: (number | null)[];
-  /** Whether there is a number. */
+  /** Whether the value is a number, zero, or missing. */
   presence: Presence;
   /** Whose view was used; none where there are no series. */
   reporter?: Reporter | null;

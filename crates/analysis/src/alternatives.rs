@@ -170,7 +170,7 @@ mod tests {
     const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: shop}\nspec: {ports: [{port: 80, name: http}]}\n";
 
     #[test]
-    fn finding_has_to_hold_with_each_alternative() {
+    fn finding_is_reported_only_if_every_alternative_has_it() {
         let (v1, v2) = (rule("v1"), rule("v2"));
         assert_eq!(reported(&[SERVICE, &route("v1"), &v1, &v2]), [""; 0], "v1 is defined by the first file");
         assert_eq!(reported(&[SERVICE, &route("v3"), &v1, &v2]), ["IST0101 VirtualService shop/a"]);

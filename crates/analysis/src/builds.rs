@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn finding_about_an_object_outside_of_kustomizations_holds_with_each() {
+    fn finding_about_an_object_outside_of_kustomizations_is_judged_with_each() {
         let tree = |host: &str| {
             vec![
                 object("", 9, &route("through", "shop", host)),

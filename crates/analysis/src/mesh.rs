@@ -179,7 +179,7 @@ mod tests {
     use crate::source::{self, Sources};
 
     #[test]
-    fn last_mesh_config_wins() {
+    fn last_mesh_config_applies() {
         let mut sources = Sources::default();
         for domain in ["first", "last"] {
             let map =

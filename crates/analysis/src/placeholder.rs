@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_of_tools_and_documentation_are_known() {
+    fn placeholders_of_tools_and_documentation_are_recognized() {
         for (text, key, wanted) in [
             ("${HOST}", "host", true),
             ("web.${DOMAIN}", "host", true),

@@ -33,7 +33,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// A local file or stream.

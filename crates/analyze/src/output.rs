@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_words_do_not_steer_the_terminal() {
+    fn control_characters_of_untrusted_text_are_escaped() {
         let red = styled(BAD, "x\ty\nz");
         assert_eq!(shown(&red), red);
         for (text, expected) in [

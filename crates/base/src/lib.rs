@@ -1,6 +1,8 @@
-//! Shared by all crates of sailhand: error codes and classes, spelling suggestions, text wrapping, hex digits. No I/O.
+//! Shared by all crates of sailhand: error codes and classes, spelling suggestions, text wrapping, hex digits, text in
+//! XML. No I/O.
 
 pub mod error;
 pub mod hex;
 pub mod prose;
 pub mod suggest;
+pub mod xml;

@@ -174,7 +174,7 @@ fn is_required(object: &Value, name: &str) -> bool {
     object["required"].as_array().is_some_and(|names| names.iter().any(|other| other == name))
 }
 
-/// An empty list or object as the default is what anybody would think.
+/// An empty list or object as the default is not worth a line.
 fn says_something(default: &Value) -> bool {
     match default {
         Value::Null => false,

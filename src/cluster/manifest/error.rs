@@ -27,7 +27,7 @@ pub enum Error {
     NotAnObject {
         /// Where the document starts.
         place: Place,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
     /// Two documents describe the same object; which one should win is a guess.

@@ -42,7 +42,7 @@ fn documents_without_content_are_skipped() {
     );
     assert_eq!(names(&text), ["a", "b", "c"]);
     assert_eq!(read("").unwrap(), []);
-    // Files of Windows behind each other.
+    // Concatenated files with byte order marks.
     let marked =
         format!("\u{feff}{}---\n\u{feff}{}---\n\u{feff}---\n{}", config_map("a"), config_map("b"), config_map("c"));
     assert_eq!(names(&marked), ["a", "b", "c"]);
@@ -70,7 +70,7 @@ fn json_in_all_its_forms() {
 }
 
 #[test]
-fn lists_are_unfolded() {
+fn lists_are_expanded() {
     let text = r"
 apiVersion: v1
 kind: List
@@ -131,7 +131,7 @@ fn scalars_are_parsed_as_by_kubectl() {
 }
 
 #[test]
-fn merge_keys_and_anchors_are_unfolded() {
+fn merge_keys_and_anchors_are_expanded() {
     assert_eq!(scalar("{base: &b {a: 1, b: 2}, more: {<<: *b, b: 3}}")["more"], json!({"a": 1, "b": 3}));
 }
 
@@ -168,7 +168,7 @@ fn unreadable_documents_are_reported_with_their_line() {
 }
 
 #[test]
-fn a_secrets_data_is_not_in_the_message() {
+fn error_does_not_quote_the_data_of_a_secret() {
     let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  password: hunter2: [\n";
     assert!(!read(text).unwrap_err().to_string().contains("hunter2"));
 }
@@ -216,7 +216,7 @@ fn server_fields_of_metadata_are_dropped() {
 }
 
 #[test]
-fn an_object_may_be_there_once() {
+fn duplicate_object_is_refused() {
     let text = format!("{}---\n{}---\n{}", config_map("a"), config_map("b"), config_map("a"));
     assert_eq!(
         read(&text).unwrap_err().to_string(),
@@ -273,7 +273,7 @@ fn limits_of_depth() {
 }
 
 #[test]
-fn aliases_do_not_blow_up() {
+fn alias_bomb_is_refused() {
     let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
     for level in 1..12 {
         let previous = vec![format!("*a{}", level - 1); 10].join(", ");

@@ -22,8 +22,8 @@ pub struct Budget {
     large_float: Cell<bool>,
 }
 
-/// Values that aliases may add to those that are written out, each of which takes a byte or more. What is refused at the
-/// end has cost its reading: a text of 500 bytes must not cost as much as one of 8 MiB.
+/// Maximum number of values that aliases may add. Without this limit a text of 500 bytes could take as long to refuse as
+/// one of 8 MiB.
 const ALIASED: usize = 100_000;
 
 impl Budget {

@@ -246,7 +246,7 @@ fn jobs() {
 }
 
 #[test]
-fn claims_namespaces_and_services() {
+fn claims_namespaces_and_services_become_ready() {
     let v1 = |kind: &str, spec: Value, status: Value| object("v1", kind, spec, status);
     for (object, expected) in [
         (v1("PersistentVolumeClaim", json!({}), json!({"phase": "Bound"})), Current),
@@ -288,7 +288,7 @@ fn definitions() {
 }
 
 #[test]
-fn all_other_kinds() {
+fn other_kinds_are_ready_by_their_conditions() {
     let other = |status: Value| object("example.org/v1", "Widget", json!({}), status);
     let condition = |name: &str, status: &str| json!({"conditions": [{"type": name, "status": status}]});
     for (object, expected) in [

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::model::{RunReport, Status};
-use super::escaped;
+use crate::xml::escaped;
 
 /// The report as JUnit XML.
 #[must_use]

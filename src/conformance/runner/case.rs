@@ -15,7 +15,7 @@ use super::super::traffic::{Failure, Request, header};
 use super::Run;
 use super::check::{self, Judged};
 
-/// How often each request must be answered as demanded without a break: a proxy may apply an update later than another.
+/// How often each request must be answered as required without a break: a proxy may apply an update later than another.
 /// One exec of the client sends all of them, because starting a process in a container costs more than its requests.
 const STEADY: u32 = 3;
 /// Between two rounds, and between two of the repeated requests.

@@ -22,7 +22,7 @@ pub(super) struct Judged {
     pub answers: Vec<Answer>,
     /// A request that succeeded as it had to: from now on its denial counts.
     pub succeeded: Option<Request>,
-    /// Whether the check demands a denial.
+    /// Whether the check expects a denial.
     pub is_denial: bool,
     /// The API server, an exec or a port-forward failed.
     pub cluster: bool,

@@ -42,7 +42,7 @@ pub enum DataPlane {
 }
 
 impl DataPlane {
-    /// As in commands.
+    /// Name in commands.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -35,7 +35,7 @@ const KEPT: i64 = 24 * 3600;
 /// Time limit for the deletion of namespaces.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
 
-/// See the module.
+/// Namespaces of a run.
 pub(super) struct Namespaces<'a> {
     cx: &'a Context<'a>,
     options: &'a Options,

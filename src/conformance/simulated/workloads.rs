@@ -14,7 +14,7 @@ use super::super::traffic::{Answer, Protocol, Request, TrafficDriver as _};
 use super::world::each;
 use super::{Simulated, workload};
 
-/// See the module.
+/// Workloads of the simulated data plane.
 pub struct SimulatedWorkloads {
     environment: Arc<dyn Environment>,
     plane: Simulated,

@@ -1,4 +1,4 @@
-//! The suites as data: what each case applies, what it sends and what it demands. Objects name their namespaces by
+//! The suites as data: the objects that each case applies, its requests and the expected responses. Objects name their namespaces by
 //! placeholders, which a run replaces by its own. Pure.
 
 pub mod gateway_api_mesh;
@@ -29,7 +29,7 @@ pub enum SuiteKind {
 
 /// A suite with its parts.
 pub struct Suite {
-    /// Which.
+    /// Id of the suite.
     pub kind: SuiteKind,
     /// Version of the specification.
     pub version: &'static str,
@@ -49,7 +49,7 @@ impl SuiteKind {
     /// All.
     pub const ALL: [Self; 2] = [Self::Smi, Self::GatewayApiMesh];
 
-    /// As in commands.
+    /// Name in commands.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -142,7 +142,7 @@ pub struct Group {
 pub struct Case {
     /// Stable id.
     pub id: &'static str,
-    /// One sentence: what is demanded.
+    /// One sentence: the requirement.
     pub title: &'static str,
     /// Key of its specification.
     pub spec: &'static str,
@@ -220,7 +220,7 @@ pub enum Change {
     DefaultDeny(bool),
 }
 
-/// A demand.
+/// A check and the expected response.
 #[derive(Debug, Clone)]
 pub enum Check {
     /// Every answer is as expected.
@@ -363,19 +363,19 @@ pub fn times(request: &Request, count: u32) -> Request {
     Request { count, ..request.clone() }
 }
 
-/// Demands 200.
+/// Expects status 200.
 #[must_use]
 pub fn ok(request: &Request) -> Check {
     Check::Answers(request.clone(), Expect::default())
 }
 
-/// Demands 403.
+/// Expects status 403.
 #[must_use]
 pub fn denied(request: &Request) -> Check {
     Check::Answers(request.clone(), Expect { outcome: Outcome::Denied, ..Expect::default() })
 }
 
-/// Demands 403 or a reset connection.
+/// Expects status 403 or a reset connection.
 #[must_use]
 pub fn denied_at_l4(request: &Request) -> Check {
     Check::Answers(request.clone(), Expect { outcome: Outcome::DeniedAtL4, ..Expect::default() })
@@ -387,7 +387,7 @@ pub fn control(name: &'static str, changes: Vec<Change>, checks: Vec<Check>) -> 
     Phase { name, control: true, changes, checks }
 }
 
-/// A phase that demands.
+/// Changes, and the checks that must succeed after them.
 #[must_use]
 pub fn phase(name: &'static str, changes: Vec<Change>, checks: Vec<Check>) -> Phase {
     Phase { name, control: false, changes, checks }
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_come_with_the_nearest_known_one() {
+    fn unknown_name_gets_a_suggestion() {
         let error = SuiteKind::named("smy").unwrap_err().to_string();
         assert!(error.contains("did you mean smi?"), "{error}");
         let mut suite = SuiteKind::Smi.suite();

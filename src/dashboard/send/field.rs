@@ -63,7 +63,7 @@ pub(super) enum Kind<'a> {
 pub(super) struct Unreadable {
     /// JSON pointer of the parameter.
     pub(super) pointer: String,
-    /// The reason.
+    /// Cause of the error, as in the message.
     pub(super) reason: String,
 }
 
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_forms_are_those_of_files() {
+    fn line_ends_of_forms_become_line_feeds() {
         let schema = schema();
         let fields = fields(&schema);
         let inputs = Inputs::from([

@@ -117,7 +117,7 @@ fn a_new_revision_leaves_the_default_validator_to_the_old_one() {
 }
 
 #[test]
-fn an_old_revision_does_not_take_the_crds_back() {
+fn older_revision_does_not_downgrade_the_crds() {
     let there = vec![
         installed(Component::Base, "", "1.30.3", json!({"defaultRevision": "default"})),
         installed(Component::Istiod, "default", "1.30.3", json!({})),

@@ -59,7 +59,7 @@ fn workload_variables(scope: &str) -> Vec<Variable> {
 fn mesh(scope: &str) -> Vec<Panel> {
     vec![
         Panel::new("Requests", "reqps", [(SERVICE_LEGEND, counted(SERVICE, REQUESTS, scope))]),
-        Panel::new("Share of errors", "percentunit", [(SERVICE_LEGEND, error_share(SERVICE, scope))]),
+        Panel::new("Error rate", "percentunit", [(SERVICE_LEGEND, error_share(SERVICE, scope))]),
         Panel::new("Latency, 99th percentile", "ms", [(SERVICE_LEGEND, latency("0.99", SERVICE, scope))]),
         Panel::new("Requests that reached no workload", "reqps", [(SERVICE_LEGEND, unreached(SERVICE, scope))]),
         Panel::new("TCP bytes from servers", "Bps", [(SERVICE_LEGEND, counted(SERVICE, SENT, scope))]),
@@ -82,7 +82,7 @@ fn service(scope: &str) -> Vec<Panel> {
             "reqps",
             [("{{response_code}}", counted(&by("response_code"), REQUESTS, &of))],
         ),
-        Panel::new("Share of errors", "percentunit", [("errors", error_share(SERVICE, &of))]),
+        Panel::new("Error rate", "percentunit", [("errors", error_share(SERVICE, &of))]),
         Panel::new("Latency", "ms", quantiles(SERVICE, &of)),
         Panel::new(
             "Requests by client",
@@ -98,7 +98,7 @@ fn service(scope: &str) -> Vec<Panel> {
             [("{{destination_version}}", counted(&by("destination_version"), REQUESTS, &of))],
         ),
         Panel::new(
-            "Share of errors by version",
+            "Error rate by version",
             "percentunit",
             [("{{destination_version}}", error_share(&by("destination_version"), &of))],
         ),
@@ -130,12 +130,12 @@ fn workload(scope: &str) -> Vec<Panel> {
             "reqps",
             [("{{response_code}}", counted(&by("response_code"), REQUESTS, &inbound))],
         ),
-        Panel::new("Inbound share of errors", "percentunit", [("errors", error_share(place, &inbound))]),
+        Panel::new("Inbound error rate", "percentunit", [("errors", error_share(place, &inbound))]),
         Panel::new("Inbound latency", "ms", quantiles(place, &inbound)),
         Panel::new("Inbound TCP bytes", "Bps", tcp(place, &inbound)),
         Panel::new("Outbound requests", "reqps", [(SERVICE_LEGEND, calls.clone())]),
         Panel::new(
-            "Outbound share of errors",
+            "Outbound error rate",
             "percentunit",
             [(SERVICE_LEGEND, format!("({failed} or 0 * {calls}) / {calls}"))],
         ),
@@ -155,17 +155,9 @@ fn control_plane(scope: &str) -> Vec<Panel> {
         ),
         Panel::new("Pushes by type", "ops", [("{{type}}", sum("type", "pilot_xds_pushes", scope))]),
         // Pushes are rare, so a short window has no observation.
-        Panel::new(
-            "Time until proxies have a change (1 h)",
-            "s",
-            [("p50", convergence("0.5")), ("p99", convergence("0.99"))],
-        ),
-        Panel::new(
-            "Configuration that proxies rejected",
-            "ops",
-            [("{{type}}", sum("type", "pilot_total_xds_rejects", scope))],
-        ),
-        Panel::new("Changes that trigger pushes", "ops", [("{{type}}", sum("type", "pilot_push_triggers", scope))]),
+        Panel::new("Proxy convergence time (1 h)", "s", [("p50", convergence("0.5")), ("p99", convergence("0.99"))]),
+        Panel::new("Rejected configuration", "ops", [("{{type}}", sum("type", "pilot_total_xds_rejects", scope))]),
+        Panel::new("Push triggers", "ops", [("{{type}}", sum("type", "pilot_push_triggers", scope))]),
         Panel::new(
             "Failed validations and injections",
             "ops",

@@ -30,7 +30,7 @@ fn found(servers: Vec<(Value, Value)>) -> Vec<(InstanceKind, Flavor, String)> {
 }
 
 #[test]
-fn servers_of_known_charts_are_found_whatever_their_names() {
+fn servers_of_known_charts_are_found_with_any_name() {
     let chart = |name: &str| json!({"app.kubernetes.io/name": name});
     for (server, flavor, fingerprint) in [
         (

@@ -83,7 +83,7 @@ fn missing_labels(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
     }
     let place = removing.or_else(|| telemetry(mesh, "\"disabled\":true"))?;
     let message = format!("{place} disables metrics or removes labels");
-    let remedy = "Check that the overrides leave the labels that signals need: reporter, destination_service_name, response_code.";
+    let remedy = "Check that tagOverrides of Telemetry objects do not remove the labels that the signals need: reporter, destination_service_name, response_code.";
     let of = if unlabeled { warning } else { info };
     Some(Diagnosis { evidence: vec![place], ..of(Cause::TelemetryRemovesMetrics, message, remedy) })
 }
@@ -165,21 +165,21 @@ fn several_replicas(answers: &Answers) -> Option<Diagnosis> {
     ))
 }
 
-/// A sidecar in the store's own pod that carries its scrapes. Source: istio.io, "Prometheus", TLS settings: the
-/// annotation with an empty range leaves the store's requests alone.
+/// A sidecar in a pod of the store that intercepts its scrapes. With an empty value of the annotation
+/// `includeOutboundIPRanges` it does not. Source: istio.io, "Prometheus", TLS settings.
 fn intercepted(mesh: &Mesh) -> Option<Diagnosis> {
-    let carries = |pod: &&Value| {
+    let intercepts = |pod: &&Value| {
         let annotations = &pod["metadata"]["annotations"];
         let of = |name: &str| annotations[format!("traffic.sidecar.istio.io/{name}")].as_str();
-        let leaves_alone = of("includeOutboundIPRanges") == Some("")
+        let is_excluded = of("includeOutboundIPRanges") == Some("")
             || of("excludeOutboundIPRanges").is_some_and(|ranges| ranges.contains("0.0.0.0/0"))
             || of("excludeOutboundPorts").is_some_and(|ports| ports.contains("15090") || ports.contains("15020"));
-        has_sidecar(*pod) && !leaves_alone
+        has_sidecar(*pod) && !is_excluded
     };
-    let found = mesh.store_pods.iter().find(carries)?;
+    let found = mesh.store_pods.iter().find(intercepts)?;
     let place = format!("Pod {}/{}", text(found, "namespace"), text(found, "name"));
     let message = format!(
-        "{place} of the store has a sidecar that intercepts its scrapes: they are counted as requests of the mesh"
+        "{place} of the store has a sidecar that intercepts its scrapes, so they are counted as requests of the mesh"
     );
     let remedy = "Annotate the store's pods with traffic.sidecar.istio.io/includeOutboundIPRanges: \"\", or run them without a sidecar.";
     Some(Diagnosis { evidence: vec![place], ..warning(Cause::StoreIntercepted, message, remedy) })

@@ -26,7 +26,7 @@ pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> (Vec<Diagnosis>, Vec
     (failing(&down, mesh), unscraped(&missing, answers, mesh))
 }
 
-/// Failing targets, and pods that no target stands for.
+/// Failing targets, and pods that no target covers.
 fn unseen<'a>(answers: &Answers, mesh: &'a Mesh) -> (Vec<Down>, Vec<&'a String>) {
     let (up, down) = seen(answers, mesh);
     let known: BTreeSet<&str> = up.iter().map(String::as_str).chain(down.iter().map(|one| &*one.pod)).collect();
@@ -171,7 +171,7 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
     .collect()
 }
 
-/// Pods that no target stands for, by cause; a pod has the first cause that explains it.
+/// Pods that no target covers, by cause; a pod has the first cause that explains it.
 fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
     let total = mesh.expected.len();
     let mut rest: Vec<String> = missing.iter().map(|pod| (*pod).clone()).collect();

@@ -25,7 +25,7 @@ use super::object::{Identity, Object};
 use super::snapshot::{Namespace, Service, Snapshot, Workload};
 use crate::analysis::istio::waypoint::Choice;
 
-/// Facts about the mesh.
+/// The mesh for which objects are translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     trust_domain: String,
@@ -102,7 +102,7 @@ impl Reason {
 pub struct Report {
     /// The object.
     pub source: Identity,
-    /// Why.
+    /// Cause of the error, as in the message.
     pub reason: Reason,
     /// What is not translated, and the effect.
     pub message: String,

@@ -14,7 +14,7 @@ use crate::task::{Error, TaskContext};
 /// Between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks until the answer is good, at most until `until`.
+/// Repeats the request until the response is healthy, at most until `until`.
 ///
 /// # Errors
 /// [`Refusal::Unhealthy`] with the last answer, or a reason to stop.

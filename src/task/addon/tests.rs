@@ -49,7 +49,7 @@ fn services_have_the_names_and_ports_of_istios_addons() {
 }
 
 #[test]
-fn each_deployment_is_whole_and_tight() {
+fn each_deployment_is_complete_and_restricted() {
     for addon in ALL {
         let objects = objects(addon, |_| {});
         let deployments = of_kind(&objects, "Deployment");

@@ -27,7 +27,7 @@ pub struct CheckParams {
     /// A Service of the target instead of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceAddress>,
-    /// Window that you take rates over, seconds: it should hold four scrapes. That of `metrics.query` when absent.
+    /// Window of your rates, in seconds; it should contain four scrapes. Default: the window of `metrics.query`.
     #[serde(default = "window")]
     #[schemars(range(min = 15, max = 86_400))]
     pub window_s: u64,

@@ -20,7 +20,7 @@ use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// Servers that are asked at the same time.
 const AT_ONCE: usize = 3;
-/// Servers that are asked at most; the others stay `discovered`, with that as the reason.
+/// Maximum number of servers that are identified by a request. The others have the state `discovered` with the reason.
 const MOST_ASKED: usize = 30;
 /// Stores that are asked whether they have what another one lacks.
 const MOST_COMPARED: usize = 5;
@@ -170,7 +170,7 @@ fn is_selected(one: &Instance, params: &DiscoverParams) -> bool {
     kind && place
 }
 
-/// Asks one server what it is.
+/// Identifies one server.
 async fn ask(cluster: Arc<Cluster>, mut instance: Instance) -> Instance {
     let Some(service) = instance.service.clone() else { return instance };
     if instance.state == State::Unreachable {
@@ -263,7 +263,7 @@ async fn ask_grafana(store: &Store, instance: &mut Instance) -> (State, Option<S
     if !health["database"].is_string() {
         return (
             State::Discovered,
-            Some(format!("the answer (HTTP {}) is not one of Grafana's health call", answer.status)),
+            Some(format!("the response (HTTP {}) is not from Grafana's /api/health", answer.status)),
         );
     }
     instance.version = health["version"].as_str().map(|text| envelope::cut(text, 60));

@@ -9,7 +9,7 @@ pub enum ConnectionError {
     /// Neither the worker's configuration nor the target has it.
     #[error("the target has no connection {name:?}; known: {}", listed(.known))]
     Unknown {
-        /// As the command names it.
+        /// Name in the command.
         name: String,
         /// Names that exist.
         known: Vec<String>,
@@ -37,7 +37,7 @@ pub enum ConnectionError {
     Unusable {
         /// Service or configured connection.
         address: String,
-        /// The reason.
+        /// Underlying error.
         source: Unusable,
     },
     /// Bytes beyond the limit.
@@ -145,7 +145,7 @@ pub enum ConnectionError {
         object: String,
         /// Key of its data.
         key: String,
-        /// The reason.
+        /// Cause of the error, as in the message.
         reason: String,
     },
 }

@@ -39,7 +39,7 @@ pub enum Failed {
     NoAnswer(String),
     /// A file or setting of the configuration.
     Settings(String),
-    /// The answer is longer than the limit.
+    /// The response exceeds the size limit.
     TooLarge,
 }
 

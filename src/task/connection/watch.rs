@@ -268,7 +268,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// The earlier of the next discovery, if one is due, and another time for it.
+/// The earlier of the time of the next discovery, if it is set, and `at`.
 fn sooner(due: Option<Instant>, at: Instant) -> Instant {
     due.map_or(at, |due| due.min(at))
 }

@@ -247,7 +247,7 @@ async fn deliver(
     let cluster = cx.cluster().await?;
     let name = installation(&params.grafana);
     if sync::read_record(&cluster, &name).await?.is_some_and(|record| !record.is_empty()) {
-        // Without its record nothing would remove what the API has written.
+        // Without the record, `dashboard.remove` could not find the dashboards.
         let reason =
             "its dashboards were written by the API: run dashboard.remove first, or set `by` to api".to_owned();
         let address = report.grafana.clone();

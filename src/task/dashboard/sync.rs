@@ -111,7 +111,7 @@ impl Sync<'_> {
             Ok(()) => self.remove_all(&api, removal, &mut record, &mut report).await,
             Err(error) => Err(error),
         };
-        // Also after a failure: the versions of what arrived are known now.
+        // Also after a failure, to record the versions of the dashboards that were written.
         let recorded = self.write_record(&record).await;
         if let Err(error) = removed.and(recorded.map(|last| done = merged(done.clone(), last))) {
             report.objects = done.objects;

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_sidecar_of_dashboards_has_none() {
+    fn pod_without_a_dashboard_sidecar_is_recognized() {
         for env in [
             &[("LABEL", "rules")][..],
             &[("FOLDER", "/tmp/dashboards")],

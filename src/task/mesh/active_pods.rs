@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_stays_as_long_as_all_above_it() {
+    fn pod_is_active_while_all_its_owners_exist() {
         let free = json!({"metadata": {}});
         let pod = owned_by("ReplicaSet", "set");
         let set = owned_by("Deployment", "web");

@@ -5,6 +5,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::api::{Api, PostParams};
 use serde_json::Value;
 
+use crate::analysis::istio::membership;
 use crate::cluster::{Cluster, ObjectRef};
 use crate::mesh::{Finding, ObservedMesh, Request, Severity, support, usage};
 use crate::task::Error;
@@ -119,7 +120,7 @@ async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<
     for name in own.chain(named).filter(|_| has_gateways).collect::<std::collections::BTreeSet<_>>() {
         let object = ObjectRef::new("v1", "Namespace", None, name);
         let labels = usage::labels(&cluster.get(&object).await?.unwrap_or(Value::Null));
-        if labels.get("istio-injection").is_some_and(|value| value == "disabled") {
+        if labels.get(membership::INJECTION).is_some_and(|value| value == "disabled") {
             let message = format!("namespace {name} has istio-injection=disabled, so a gateway in it gets no proxy");
             found.push(Finding::new(Severity::Error, "gateway-namespace", message));
         }

@@ -73,7 +73,7 @@ fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
-/// Charts say that Helm manages what they make.
+/// The label by which charts mark their objects as managed by Helm.
 fn sign(object: &mut DynamicObject) {
     // Users' objects are of these kinds. Charts forget to say so of some (workloadgroups from 1.24 to 1.28.1).
     if object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition") {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::desired::Policy;
 use super::params::Of;
-use crate::analysis::istio::pod::has_ended;
+use crate::analysis::istio::pod::{has_ended, is_gateway, is_redirected, is_waypoint};
 use crate::cluster::{self, Cluster};
 use crate::task::istio_api::{NETWORKING, SECURITY, newest};
 use crate::task::pods;
@@ -49,9 +49,8 @@ impl Pod {
             namespace: metadata["namespace"].as_str()?.to_owned(),
             labels: metadata["labels"].clone(),
             proxy: pods::has_proxy(pod),
-            ambient: metadata["annotations"]["ambient.istio.io/redirection"] == "enabled",
-            gateway: metadata["annotations"]["inject.istio.io/templates"] == "gateway"
-                || metadata["labels"]["gateway.istio.io/managed"] == "istio.io-gateway-controller",
+            ambient: is_redirected(pod),
+            gateway: is_gateway(pod) && !is_waypoint(pod),
             probes_pass: metadata["annotations"][probe] != "false",
         })
     }
@@ -92,4 +91,26 @@ pub async fn read(cluster: &Cluster, policy: &Policy) -> Result<Facts, cluster::
             .await?;
     }
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Before: only pods with the injection template, or of istiod's gateway controller, were gateways.
+    #[test]
+    fn gateways_get_requests_from_outside_and_waypoints_do_not() {
+        let gateway = |labels: Value| {
+            let pod = json!({"metadata": {"name": "edge", "namespace": "shop", "labels": labels}});
+            Pod::of(&pod).unwrap().gateway
+        };
+        assert!(gateway(json!({"istio": "ingressgateway"})));
+        assert!(gateway(json!({"gateway.networking.k8s.io/gateway-name": "edge"})));
+        let of = |controller| json!({"gateway.networking.k8s.io/gateway-name": "edge", "gateway.istio.io/managed": controller});
+        assert!(gateway(of("istio.io-gateway-controller")));
+        assert!(!gateway(of("istio.io-mesh-controller")), "a waypoint");
+        assert!(!gateway(json!({"app": "edge"})));
+    }
 }

@@ -187,7 +187,7 @@ fn strict_mtls_warns_of_clients_without_proxy() {
 }
 
 #[test]
-fn the_oldest_of_two_for_the_same_wins_so_the_other_is_named() {
+fn newer_policy_for_the_same_workloads_is_named() {
     let facts = Facts {
         mtls: vec![
             live("shop", "strict", &json!({"mtls": {"mode": "STRICT"}})),

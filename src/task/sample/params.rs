@@ -102,7 +102,7 @@ impl DeployParams {
 pub struct RemoveParams {
     /// Which application.
     pub application: Name,
-    /// Where it is; a namespace of the application's name when absent.
+    /// Namespace of the application; by default its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
     /// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.

@@ -260,8 +260,8 @@ ConnectionCheckParams = TypedDict(
         "connection": "NotRequired[str | None]",
         # A Service of the target instead of a connection.
         "service": "NotRequired[ServiceAddress | None]",
-        # Window that you take rates over, seconds: it should hold four scrapes. That of
-        # `metrics.query` when absent.
+        # Window of your rates, in seconds; it should contain four scrapes. Default: the window of
+        # `metrics.query`.
         "window_s": "NotRequired[int]",
     },
 )
@@ -425,7 +425,7 @@ MeshInstallParams = TypedDict(
     {
         # Take over objects that another tool has installed.
         "adopt": "NotRequired[bool]",
-        # Values for single charts; they win over `values`.
+        # Values for single charts; they take precedence over `values`.
         "component_values": "NotRequired[ComponentValues]",
         # Turns components on or off that the profile has otherwise.
         "components": "NotRequired[Switches]",
@@ -473,7 +473,7 @@ MeshInstallParams = TypedDict(
 MeshPrecheckParams = TypedDict(
     "MeshPrecheckParams",
     {
-        # Values for single charts; they win over `values`.
+        # Values for single charts; they take precedence over `values`.
         "component_values": "NotRequired[ComponentValues]",
         # Turns components on or off that the profile has otherwise.
         "components": "NotRequired[Switches]",
@@ -895,7 +895,7 @@ SampleRemoveParams = TypedDict(
         "application": "SampleDeployName",
         # Report what would go, write nothing.
         "dry_run": "NotRequired[bool]",
-        # Where it is; a namespace of the application's name when absent.
+        # Namespace of the application; by default its name.
         "namespace": "NotRequired[str | None]",
         # How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
         "wait": "NotRequired[str]",
@@ -1521,7 +1521,7 @@ ConfigWatchAnalyzeReport = TypedDict(
     },
 )
 
-# Whether a specification demands the feature.
+# Whether a specification requires the feature.
 Level = Literal["core", "extended"]
 
 # One check.
@@ -1582,7 +1582,7 @@ ConformanceRunEvidence = TypedDict(
         "tolerance": "float",
         # Objects that the adapter made from them.
         "translated": "NotRequired[list[str]]",
-        # Requests without an HTTP answer, as the client reported them.
+        # Transport errors of requests that got no HTTP response, as the client reported them.
         "transport_errors": "NotRequired[list[str]]",
     },
 )
@@ -1604,7 +1604,7 @@ CaseResult = TypedDict(
         "attempts": "int",
         # Such as `TA-1.2.3` or `MeshHTTPRouteWeight`.
         "case_id": "str",
-        # Whether the specification demands the feature (`core`) or allows it (`extended`).
+        # Whether the specification requires the feature (`core`) or allows it (`extended`).
         "conformance_level": "Level",
         # Time of this case alone, milliseconds.
         "duration_ms": "int",
@@ -1627,7 +1627,7 @@ CaseResult = TypedDict(
         # Evidence that the failure may be a race of the suite that was run and not a defect of the
         # mesh; only in reports of the suite of Gateway API. The case counts as failed nevertheless.
         "suspected_race": "NotRequired[str]",
-        # One sentence: what is demanded.
+        # One sentence: the requirement.
         "title": "str",
     },
 )
@@ -2336,7 +2336,7 @@ SignalValue = TypedDict(
         # The number at the times of the report's `history`, oldest first; null where there were no
         # series. The 20 largest values of a signal have it.
         "points": "NotRequired[list[float | None]]",
-        # Whether there is a number.
+        # Whether the value is a number, zero, or missing.
         "presence": "Presence",
         # Whose view was used; none where there are no series.
         "reporter": "NotRequired[Reporter | None]",

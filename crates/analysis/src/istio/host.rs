@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_mean_the_service_that_istio_finds() {
+    fn host_resolves_to_the_service_that_istio_selects() {
         let of = |host| service(host, "shop").map(|it| (it.name, it.namespace, it.domain));
         for (host, wanted) in [
             ("reviews", Some(("reviews", "shop", None))),

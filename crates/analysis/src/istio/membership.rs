@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_a_namespace_decide_as_in_istio() {
+    fn namespace_labels_have_the_precedence_of_istio() {
         for (labels, injects, ambient, revision) in [
             (json!({}), false, false, None),
             (json!({"istio-injection": "enabled"}), true, false, Some("default")),

@@ -10,10 +10,45 @@ pub fn has_ended<J: Json>(pod: &J) -> bool {
 /// Whether a pod, or a pod template, has the container `istio-proxy` with an image, as a container or as a native
 /// sidecar among its init containers.
 pub fn has_sidecar<J: Json>(pod: &J) -> bool {
-    ["containers", "initContainers"].iter().any(|list| {
-        let containers = pod.path(&["spec", list]).map_or(&[][..], Json::array);
-        containers.iter().any(|one| one.string_at(&["name"]) == Some("istio-proxy") && one.field("image").is_some())
-    })
+    proxy_container(pod).is_some()
+}
+
+/// The container `istio-proxy` of a pod or pod template, as [`has_sidecar`] finds it.
+pub fn proxy_container<J: Json>(pod: &J) -> Option<&J> {
+    let lists = ["containers", "initContainers"].into_iter().filter_map(|list| pod.path(&["spec", list]));
+    let is_proxy = |one: &&J| one.string_at(&["name"]) == Some("istio-proxy") && one.field("image").is_some();
+    lists.flat_map(Json::array).find(is_proxy)
+}
+
+/// Whether ztunnel handles the traffic of a pod. Istio's CNI plugin sets the annotation. Source: istio
+/// `cni/pkg/util/podutil.go`.
+pub fn is_redirected<J: Json>(pod: &J) -> bool {
+    pod.string_at(&["metadata", "annotations", "ambient.istio.io/redirection"]) == Some("enabled")
+}
+
+/// Label of the pods and Services of a Gateway of the Gateway API, with the name of the Gateway.
+pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Whether a pod, or a pod template, is a gateway or waypoint: a proxy without an application. Recognizes those that
+/// istiod creates for a Gateway of the Gateway API, those of Istio's chart `gateway`, which requests the injection template
+/// of a gateway, and those with the label `istio` of the older charts. istiod has that label too, with the value `pilot`.
+pub fn is_gateway<J: Json>(pod: &J) -> bool {
+    let label = |key: &str| pod.string_at(&["metadata", "labels", key]);
+    let templates = pod.string_at(&["metadata", "annotations", "inject.istio.io/templates"]);
+    templates == Some("gateway")
+        || label(GATEWAY_NAME).is_some()
+        || label(MANAGED).is_some_and(|by| by.starts_with("istio.io-"))
+        || label("istio").is_some_and(|component| component != "pilot")
+}
+
+/// Label of the pods that istiod creates for a Gateway of the Gateway API, with the name of the controller. Source: istio
+/// `pkg/config/constants/constants.go`.
+const MANAGED: &str = "gateway.istio.io/managed";
+
+/// Whether a pod is a waypoint that istiod created. A waypoint is a gateway by [`is_gateway`], but it gets no requests from
+/// outside the mesh, and policies with a selector do not apply to it.
+pub fn is_waypoint<J: Json>(pod: &J) -> bool {
+    pod.string_at(&["metadata", "labels", MANAGED]) == Some("istio.io-mesh-controller")
 }
 
 #[cfg(test)]
@@ -30,6 +65,31 @@ mod tests {
         // A template may set resources of the sidecar that the injector adds later.
         assert!(!has_sidecar(&pod("containers", json!({"name": "istio-proxy"}))));
         assert!(!has_sidecar(&pod("containers", json!({"name": "web", "image": "web"}))));
+    }
+
+    #[test]
+    fn gateways_and_waypoints_are_recognized_however_they_were_created() {
+        let labels = |labels: serde_json::Value| json!({"metadata": {"labels": labels}});
+        for (pod, expected) in [
+            (json!({"metadata": {"annotations": {"inject.istio.io/templates": "gateway"}}}), true),
+            (labels(json!({GATEWAY_NAME: "web"})), true),
+            (labels(json!({"gateway.istio.io/managed": "istio.io-gateway-controller"})), true),
+            (labels(json!({"gateway.istio.io/managed": "istio.io-mesh-controller"})), true),
+            (labels(json!({"istio": "ingressgateway"})), true),
+            (labels(json!({"istio": "pilot", "app": "istiod"})), false),
+            (json!({"metadata": {"annotations": {"inject.istio.io/templates": "sidecar"}}}), false),
+            (labels(json!({"app": "web"})), false),
+        ] {
+            assert_eq!(is_gateway(&pod), expected, "{pod}");
+            assert_eq!(is_waypoint(&pod), pod.to_string().contains("mesh-controller"), "{pod}");
+        }
+    }
+
+    #[test]
+    fn pod_is_redirected_by_its_annotation() {
+        let pod = |value: &str| json!({"metadata": {"annotations": {"ambient.istio.io/redirection": value}}});
+        assert!(is_redirected(&pod("enabled")));
+        assert!(!is_redirected(&pod("disabled")) && !is_redirected(&json!({})));
     }
 
     #[test]

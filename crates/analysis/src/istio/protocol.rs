@@ -13,7 +13,7 @@ pub enum Protocol {
     Tcp,
     /// UDP: the proxy does not handle it.
     Udp,
-    /// Nothing that Istio knows. The proxy detects HTTP by the first bytes.
+    /// Neither `appProtocol` nor the port name has a protocol that Istio knows. The proxy detects HTTP by the first bytes.
     Undeclared,
 }
 

@@ -5,6 +5,8 @@ use super::Json;
 
 /// Label of a namespace, Service, ServiceEntry or pod with the name of its waypoint.
 pub const USE: &str = "istio.io/use-waypoint";
+/// Label of a waypoint's Gateway: the traffic that the waypoint processes, see [`traffic_type`].
+pub const WAYPOINT_FOR: &str = "istio.io/waypoint-for";
 /// Label with the namespace of the waypoint, if it is another one.
 pub const USE_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
 
@@ -56,6 +58,12 @@ impl<'a> Choice<'a> {
     }
 }
 
+/// The traffic that a waypoint processes, by the labels of its Gateway: `service` (the default), `workload`, `all` or
+/// `none`. Source: istio `pilot/pkg/serviceregistry/ambient/waypoints.go`.
+pub fn traffic_type<J: Json>(labels: &J) -> &str {
+    labels.field(WAYPOINT_FOR).and_then(Json::string).unwrap_or("service")
+}
+
 /// Whether the Gateway with this `spec` is a waypoint: by its class, or because it accepts HBONE.
 pub fn is_waypoint<J: Json>(spec: &J) -> bool {
     spec.string_at(&["gatewayClassName"]).is_some_and(|class| class.contains("waypoint"))
@@ -88,7 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn waypoints_are_known_by_class_and_protocol() {
+    fn waypoint_processes_traffic_of_services_by_default() {
+        assert_eq!(traffic_type(&json!({})), "service");
+        assert_eq!(traffic_type(&json!({WAYPOINT_FOR: "workload"})), "workload");
+    }
+
+    #[test]
+    fn waypoint_is_recognized_by_class_and_protocol() {
         for (spec, expected) in [
             (json!({"gatewayClassName": "istio-waypoint"}), true),
             (json!({"gatewayClassName": "own", "listeners": [{"protocol": "HBONE"}]}), true),

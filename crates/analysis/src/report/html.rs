@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sailhand_base::prose::plural;
+use sailhand_base::xml::escaped;
 use serde_json::json;
 
-use super::{Report, counted, escaped, graph::Graph, text};
+use super::{Report, counted, graph::Graph, text};
 use crate::source::{Position, Source};
 use crate::{Finding, Level};
 

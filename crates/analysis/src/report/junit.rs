@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use sailhand_base::prose::plural;
+use sailhand_base::xml::escaped;
 
-use super::{Report, escaped};
+use super::Report;
 use crate::Finding;
 
 /// Writes the document. Findings for which `fails` is true are failures; the others are output of passed cases.

@@ -10,7 +10,6 @@ pub mod pages;
 pub mod sarif;
 pub mod text;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sailhand_base::prose::plural;
@@ -53,26 +52,4 @@ impl Report<'_> {
 fn counted(report: &Report<'_>, level: Level) -> String {
     let count = report.count(level);
     if level == Level::Info { format!("{count} info") } else { plural(count, level.as_str()) }
-}
-
-/// Escapes text for HTML and XML, including attributes. Control characters, which neither allows, become replacement
-/// characters.
-fn escaped(text: &str) -> Cow<'_, str> {
-    let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || (c.is_control() && !matches!(c, '\n' | '\t'));
-    if !text.contains(special) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if special(c) => safe.push(char::REPLACEMENT_CHARACTER),
-            c => safe.push(c),
-        }
-    }
-    Cow::Owned(safe)
 }

@@ -152,7 +152,7 @@ fn named_rule() -> Case {
     ]);
     extended(routed(
         "MeshHTTPRouteNamedRule",
-        "Rules with a name are in force as those without",
+        "Rules with a name apply like rules without one",
         route("named", &rules),
         vec![answered("/named", &[], "echo-v1"), answered("/unnamed", &[], "echo-v2")],
     ))

@@ -92,7 +92,7 @@ pub(super) fn cases() -> Vec<Case> {
             ACCESS,
             "additive",
             GROUP,
-            "TrafficTargets of one destination add up and end one by one",
+            "TrafficTargets of one destination are additive, and deleting one keeps the others",
             vec![
                 opened(&[&a, &c, &d]),
                 phase(

@@ -110,7 +110,7 @@ fn presence(
     Case { kind: CaseKind::Presence, ..case(id, spec, "presence", group, title, phases) }
 }
 
-/// CRDs are served.
+/// A case that passes if the API server serves these CRDs.
 fn served(id: &'static str, spec: &'static str, group: &'static str, crds: &[(&'static str, &'static str)]) -> Case {
     let checks = crds.iter().map(|(name, version)| Check::Served(name, version)).collect();
     presence(

@@ -2,7 +2,7 @@
 //! ambient, "Configure waypoint proxies"; Kiali's checks KIA1312, KIA1313.
 
 use super::waypoint::{self, choice_of};
-use crate::istio::waypoint::USE;
+use crate::istio::waypoint::{USE, traffic_type};
 use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
@@ -140,7 +140,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         }
         return;
     };
-    let serves = gateway.label("istio.io/waypoint-for").unwrap_or("service");
+    let serves = traffic_type(gateway.root.at("metadata.labels"));
     if !is_namespace && matches!(serves, "workload" | "none") {
         let message = format!(
             "waypoint {} is for {serves} and does not process traffic addressed to services",

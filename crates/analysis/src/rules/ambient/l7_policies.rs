@@ -109,7 +109,7 @@ spec:
 };
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
-    if !waypoint::is_ambient(view, &policy.namespace) || is_told_by_status(policy) {
+    if !waypoint::is_ambient(view, &policy.namespace) || is_reported_by_status(policy) {
         return;
     }
     let spec = policy.spec();
@@ -143,7 +143,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
 }
 
 /// IST0171 reports this case.
-fn is_told_by_status(policy: &Resource) -> bool {
+fn is_reported_by_status(policy: &Resource) -> bool {
     policy.status()["conditions"].items().iter().any(|condition| {
         matches!(condition["type"].text(), "ZtunnelAccepted" | "WaypointAccepted")
             && condition["status"].text() == "False"

@@ -2,6 +2,7 @@
 //! to the mesh", "Pod selection logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
 
 use crate::istio::membership::DATAPLANE;
+use crate::istio::pod;
 use crate::membership::{has_sidecar, own_injection};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -89,21 +90,13 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
         return;
     }
     let mode = workload.pod_labels()[DATAPLANE].as_str();
-    let redirected = workload.annotation("ambient.istio.io/redirection") == Some("enabled");
+    let redirected = pod::is_redirected(&workload.root);
     let by = if has_proxy { "has a sidecar" } else { "requests a sidecar" };
     if mode == Some("ambient") || redirected {
         let message = format!("{} {by} and has the ambient label", workload.name);
         findings.add(&SH7155, workload, message);
-    } else if mode.is_none() && !is_gateway(workload) && view.mode_of(workload).is_ambient() {
+    } else if mode.is_none() && !pod::is_gateway(workload.pod_template()) && view.mode_of(workload).is_ambient() {
         let message = format!("{} {by}, but namespace {} is ambient", workload.name, workload.namespace);
         findings.add(&SH7156, workload, message).arguments([workload.namespace.as_str()]);
     }
-}
-
-/// Gateway pods run a proxy by design and may be in any namespace.
-fn is_gateway(workload: &Resource) -> bool {
-    let labels = workload.pod_labels();
-    labels["istio"].is_set()
-        || labels["gateway.networking.k8s.io/gateway-name"].is_set()
-        || workload.pod_template().at("metadata.annotations")["inject.istio.io/templates"].text() == "gateway"
 }

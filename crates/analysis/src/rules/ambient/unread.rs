@@ -2,6 +2,7 @@
 //! "Use Layer 7 features"; Kiali's checks KIA1110-1112, KIA1115-1117.
 
 use super::waypoint::{is_ambient, namespace_has_waypoint, runs_waypoint};
+use crate::istio::pod::is_gateway;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
 const KINDS: &[Kind] = &[Kind::RequestAuthentication, Kind::WasmPlugin, Kind::TrafficExtension, Kind::Telemetry];
@@ -87,6 +88,5 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 /// Whether the object selects a gateway or waypoint, which does apply it.
 fn is_proxy(pod: &Resource) -> bool {
-    let labels = pod.pod_labels();
-    labels["gateway.networking.k8s.io/gateway-name"].is_set() || labels["istio"].is_set()
+    is_gateway(pod.pod_template())
 }

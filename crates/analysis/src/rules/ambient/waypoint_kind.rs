@@ -2,7 +2,7 @@
 //! proxies" (`istio.io/use-waypoint`, `istio.io/waypoint-for`); istio `pilot/pkg/serviceregistry/ambient/waypoints.go`.
 
 use super::waypoint::{choice_of, is_waypoint};
-use crate::istio::waypoint::USE;
+use crate::istio::waypoint::{USE, traffic_type};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Namespace, Kind::Service, Kind::ServiceEntry, Kind::Pod];
@@ -51,7 +51,7 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let Some((namespace, name)) = choice_of(resource).named() else { return };
     let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else { return };
-    let handled = gateway.label("istio.io/waypoint-for").unwrap_or("service");
+    let handled = traffic_type(gateway.root.at("metadata.labels"));
     let problem = if !is_waypoint(gateway) {
         format!("is of class {}, which is not a waypoint class", gateway.spec()["gatewayClassName"].text())
     } else if handled == "none" {

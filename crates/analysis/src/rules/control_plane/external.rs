@@ -132,7 +132,7 @@ mod tests {
     use super::host;
 
     #[test]
-    fn host_ends_before_port() {
+    fn address_is_split_into_host_and_port() {
         assert_eq!(host("https://istiod.example.com:15017/inject?a=b:c"), Some("istiod.example.com"));
         assert_eq!(host("https://[2001:db8::1]:15017/inject"), Some("2001:db8::1"));
         assert_eq!(host("https://istiod.example.com:port/"), None);

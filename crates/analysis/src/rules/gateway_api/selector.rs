@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::istio::pod::GATEWAY_NAME;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
 const POLICIES: &[Kind] = &[Kind::AuthorizationPolicy, Kind::RequestAuthentication, Kind::Telemetry, Kind::WasmPlugin];
@@ -66,8 +67,6 @@ spec: {containers: [{name: istio-proxy, image: proxy}]}
     },
     also: &[],
 };
-
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     let spec = policy.spec();

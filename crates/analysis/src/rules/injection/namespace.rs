@@ -5,6 +5,7 @@
 //! ambient mode need no sidecar.
 
 use crate::istio::membership::{DATAPLANE, INJECTION, REVISION};
+use crate::istio::pod::{has_ended, is_redirected};
 use crate::membership::{has_sidecar, own_injection};
 use crate::mesh::ISTIO_NAMESPACE;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
@@ -195,8 +196,8 @@ fn check_pod(view: &View<'_>, pod: &Resource, findings: &mut Findings) {
     let is_injected = view.namespace_of(pod).is_some_and(|namespace| namespace.label(INJECTION) == Some("enabled"));
     let is_excepted = own_injection(pod).is_some_and(|inject| inject.eq_ignore_ascii_case("false"))
         || pod.spec()["hostNetwork"].is_true()
-        || matches!(pod.status()["phase"].text(), "Succeeded" | "Failed")
-        || pod.annotation("ambient.istio.io/redirection") == Some("enabled");
+        || has_ended(&pod.root)
+        || is_redirected(&pod.root);
     if !is_injected || is_excepted || has_sidecar(pod) {
         return;
     }
