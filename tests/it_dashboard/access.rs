@@ -156,7 +156,7 @@ async fn observer_permissions_suffice_to_show_pages() {
         for path in ["/runs", "/targets", "/findings", "/dead-letters"] {
             let page = dashboard.get(path).await;
             assert_eq!(page.status, 200, "{user} {path}: {}", page.body);
-            let limited = page.body.contains("may not read the queue");
+            let limited = page.body.contains("Queue and pauses are not shown");
             assert_eq!(limited, path == "/targets" && !complete, "{user} {path}");
         }
         let unknown = dashboard.get(&format!("/runs/{}", "a".repeat(32))).await;

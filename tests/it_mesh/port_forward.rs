@@ -9,7 +9,7 @@ use sailhand::cluster::Clusters;
 use sailhand::config::{Connection, Target};
 use sailhand::error::{Classify as _, Code};
 use sailhand::http::Credentials;
-use sailhand::observe::instance::{InstanceKind, ServiceAddress};
+use sailhand::observe::instance::{InstanceKind, ServiceAddress, State};
 use sailhand::task::TaskContext;
 use sailhand::task::connection::{Apply, Check};
 use sailhand::task::metrics::Promql;
@@ -160,9 +160,10 @@ async fn refusal_of_the_real_api_server_is_reported() {
     let cx = with_connections(&scene.space, BTreeMap::new());
     let service = json!({"namespace": scene.space, "name": "store", "port": 80});
     let params = json!({"name": "mesh", "kind": "prometheus", "service": service, "via": "port-forward"});
-    let error = run(Apply, &cx, params).await.err().unwrap();
-    assert_eq!(error.code(), Code::SH3502, "{error}");
-    println!("{error}");
+    let (_, report) = run(Apply, &cx, params).await.unwrap();
+    let reason = report.reason.unwrap();
+    println!("{reason}");
+    assert!(report.state == Some(State::Unreachable) && reason.contains("port-forward"), "{reason}");
 }
 
 /// Answers one request after the other over TLS, as the pod does.
