@@ -163,12 +163,13 @@ impl Decider<'_> {
     async fn decide_all(&self, set: Vec<(usize, Desired)>, live: &mut HashMap<usize, Value>) -> Vec<(usize, Planned)> {
         let (numbers, set): (Vec<_>, Vec<_>) = set.into_iter().unzip();
         let decisions: Vec<_> =
-            numbers.iter().zip(set).map(|(number, desired)| self.decide(desired, live.remove(number))).collect();
+            numbers.iter().zip(set).map(|(number, desired)| self.decide(desired, live.remove(number), 1)).collect();
         let planned: Vec<_> = stream::iter(decisions).buffered(PARALLEL).collect().await;
         numbers.into_iter().zip(planned).collect()
     }
 
-    async fn decide(&self, mut desired: Desired, live: Option<Value>) -> Planned {
+    /// `reads`: how often the object has been read.
+    async fn decide(&self, mut desired: Desired, live: Option<Value>, reads: usize) -> Planned {
         let (cluster, options) = (self.cluster, self.options);
         if desired.pending {
             let decision = if options.dry_run { Decision::Create } else { Decision::Deferred };
@@ -212,10 +213,23 @@ impl Decider<'_> {
                 }
                 Ok(None) if managers.is_empty() => Decision::Unchanged,
                 Ok(None) => Decision::Patch(seen(&live)),
-                Err(error) => after_refusal(&desired, &live, options, error),
+                Err(error) => match self.changed_since(&desired, &live, &error, reads).await {
+                    Some(now) => return Box::pin(self.decide(desired, Some(now), reads + 1)).await,
+                    None => after_refusal(&desired, &live, options, error),
+                },
             },
         };
         unjudged(Planned { desired, decision, note, diff }, || Decision::Patch(seen(&live)))
+    }
+
+    /// The object after a conflict, if another manager has written it since it was read: which of its fields are ours may
+    /// have changed with that. istiod raises `failurePolicy` of its webhooks a moment after it is ready.
+    async fn changed_since(&self, desired: &Desired, live: &Value, error: &Error, reads: usize) -> Option<Value> {
+        if reads == READS || !matches!(error.fault(), Some(ApiError::FieldConflict(_))) {
+            return None;
+        }
+        let now = self.cluster.get_as(desired.kind().ok()?, &desired.object).await.ok()??;
+        (now["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"]).then_some(now)
     }
 }
 

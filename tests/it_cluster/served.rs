@@ -112,17 +112,20 @@ async fn webhook_that_istiod_has_changed_since_it_was_read_is_unchanged() {
     let name = raised.metadata.name.clone().unwrap();
     test_env.api(&webhook).await.replace(&name, &istiod, &raised).await.unwrap();
 
-    let (proxy, cluster) = proxied(&test_env).await;
-    let stale = Arc::new(AtomicUsize::new(0));
-    let counted = stale.clone();
-    proxy.answer(move |path, _| {
-        let first = path.ends_with(&format!("/validatingwebhookconfigurations/{name}"))
-            && counted.fetch_add(1, Ordering::Relaxed) == 0;
-        first.then(|| (200, read.to_string()))
-    });
-    let report = test_env.apply_as(&cluster, std::slice::from_ref(&webhook), &options(|_| {}), 1).await.unwrap();
-    assert_eq!(report.objects[0].action, Unchanged, "{report:?}");
-    assert!(stale.load(Ordering::Relaxed) > 1, "it was read again");
+    for dry_run in [true, false] {
+        let (proxy, cluster) = proxied(&test_env).await;
+        let stale = Arc::new(AtomicUsize::new(0));
+        let (counted, read, name) = (stale.clone(), read.clone(), name.clone());
+        proxy.answer(move |path, _| {
+            let first = path.ends_with(&format!("/validatingwebhookconfigurations/{name}"))
+                && counted.fetch_add(1, Ordering::Relaxed) == 0;
+            first.then(|| (200, read.to_string()))
+        });
+        let options = options(|options| options.dry_run = dry_run);
+        let report = test_env.apply_as(&cluster, std::slice::from_ref(&webhook), &options, 1).await.unwrap();
+        assert_eq!(report.objects[0].action, Unchanged, "dry run {dry_run}: {report:?}");
+        assert!(stale.load(Ordering::Relaxed) > 1, "it was read again");
+    }
     let live = test_env.get(&webhook).await.unwrap();
     assert_eq!(live["webhooks"][0]["failurePolicy"], "Fail");
     test_env.delete(None, &DeleteOptions::default()).await.unwrap();
