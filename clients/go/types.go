@@ -2246,9 +2246,6 @@ type ConnectionApplyReport struct {
 	// The object that stores the connection.
 	Objects []ObjectReport `json:"objects"`
 
-	// Lines left out because the report would not fit into a message; always 0.
-	Omitted *int64 `json:"omitted,omitempty"`
-
 	// Why the server is unreachable.
 	Reason *string `json:"reason,omitempty"`
 

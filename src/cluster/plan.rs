@@ -233,7 +233,8 @@ impl Decider<'_> {
     }
 }
 
-/// In a dry run the API server judges an object by the CRD as it is, not as the set makes it: so a rejection does not mean that the write fails too.
+/// In a dry run the API server validates an object by the CRD as it is, not as the set changes it. So a rejection does not
+/// mean that the write fails too.
 fn unjudged(planned: Planned, instead: impl FnOnce() -> Decision) -> Planned {
     match &planned.decision {
         Decision::Fail(error) if planned.desired.redefined && matches!(error.fault(), Some(ApiError::Refused(_))) => {

@@ -1743,8 +1743,6 @@ export interface ConnectionApplyReport {
   dry_run?: boolean;
   /** The object that stores the connection. */
   objects: ObjectReport[];
-  /** Lines left out because the report would not fit into a message; always 0. */
-  omitted?: number;
   /** Why the server is unreachable. */
   reason?: string | null;
   /** `connected` or `unreachable`; absent if the server was not asked. */

@@ -59,9 +59,6 @@ pub struct ConnectionReport {
     pub dry_run: bool,
     /// The object that stores the connection.
     pub objects: Vec<ObjectReport>,
-    /// Lines left out because the report would not fit into a message; always 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub omitted: usize,
     /// Reasons why the command may not have had the intended effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -71,11 +68,6 @@ pub struct ConnectionReport {
     /// Why the server is unreachable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl Task for Apply {
@@ -150,8 +142,9 @@ impl Task for Apply {
         };
         let done = apply(&cluster, &name, vec![object], &options, &cx.guard, cx.progress.as_ref()).await;
         objects_ended(done, |done| {
-            let ObjectsReport { dry_run, objects, omitted, warnings } = done;
-            ConnectionReport { dry_run, objects, omitted, warnings, ..report.clone() }
+            // One object always fits into a message, so nothing is omitted.
+            let ObjectsReport { dry_run, objects, warnings, omitted: _ } = done;
+            ConnectionReport { dry_run, objects, warnings, ..report.clone() }
         })
     }
 }

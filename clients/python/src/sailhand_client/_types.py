@@ -1849,8 +1849,6 @@ ConnectionApplyReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # The object that stores the connection.
         "objects": "list[ObjectReport]",
-        # Lines left out because the report would not fit into a message; always 0.
-        "omitted": "NotRequired[int]",
         # Why the server is unreachable.
         "reason": "NotRequired[str | None]",
         # `connected` or `unreachable`; absent if the server was not asked.

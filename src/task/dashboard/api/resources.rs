@@ -197,7 +197,8 @@ impl Resources {
         let request = format!("GET {}", self.path(ItemKind::Dashboard));
         let mut next: Option<String> = None;
         let mut searched = 0;
-        loop {
+        // A page has a dashboard at least: a server that sends empty pages without end is not followed.
+        for _page in 0..=MOST_SEARCHED + except.len() {
             let mut parameters = vec![("limit", PAGE.to_owned())];
             parameters.extend(next.take().map(|token| ("continue", token)));
             let endpoint = self.endpoint(ItemKind::Dashboard, None, "");
@@ -220,6 +221,7 @@ impl Resources {
                 _ => return Ok(None),
             }
         }
+        Ok(Some(perhaps_used()))
     }
 }
 
