@@ -28,11 +28,21 @@ report_failure() {
   failed=$((failed + 1))
 }
 
-# The real parts, before anything else: without them nearly every test would fail for the same reason.
+# Builds the real servers in the background: nearly every test needs them, `check` does not, and the Rust compiler leaves a
+# core idle for long stretches.
+build_tools() {
+  "$here/tools/build.sh" istio >"$logs/tools.log" 2>&1 &
+  tools=$!
+  trap 'kill "$tools" 2>/dev/null' EXIT
+  trap 'exit 130' INT TERM
+}
+
+# Waits for the real servers and starts a control plane. Without them nearly every test would fail for the same reason.
 prepare() {
   local state=$SAILHAND_CACHE/test-control-plane-$$
   say "real servers"
-  if ! "$here/tools/build.sh" istio; then
+  tail -n +1 -f --pid="$tools" "$logs/tools.log"
+  if ! wait "$tools"; then
     report_failure "the real servers could not be built"
     return 1
   fi
@@ -42,7 +52,6 @@ prepare() {
       return 1
     fi
     trap '"$here/support/control-plane.sh" down "'"$state"'"' EXIT
-    trap 'exit 130' INT TERM
     export SAILHAND_TEST_KUBECONFIG=$state/admin.kubeconfig
   fi
 }
@@ -125,10 +134,9 @@ step() {
   fi
 }
 
-main() {
-  local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust chaos schemas clients browser deploy fuzz demo real)
-  for part in "${parts[@]}"; do
+run_parts() {
+  local part name
+  for part; do
     case $part in
       check)
         say "formatting, lints, documentation, dependencies"
@@ -193,7 +201,14 @@ main() {
   done
 }
 
-prepare && main "$@"
+parts=("$@")
+((${#parts[@]})) || parts=(rust chaos schemas clients browser deploy fuzz demo real)
+if [[ ${parts[*]} != check ]]; then build_tools; fi
+if [[ ${parts[0]} == check ]]; then
+  run_parts check
+  parts=("${parts[@]:1}")
+fi
+((${#parts[@]} == 0)) || { prepare && run_parts "${parts[@]}"; }
 echo
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -443,7 +443,7 @@ mod tests {
         }
     }
 
-    /// The words of kube-apiserver 1.34; `tests/it_cluster/schema.rs` gets them from a real one.
+    /// The words of kube-apiserver; `tests/it_cluster/schema.rs` gets them from a real one.
     #[test]
     fn objects_that_do_not_fit_their_schema_are_terminal() {
         let typed = "failed to create typed patch object (/p; /v1, Kind=Pod): ";
