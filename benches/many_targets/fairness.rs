@@ -1,8 +1,11 @@
-//! A ping of a quiet target, alone and while others are flooded with commands that write.
+//! A ping of a quiet target, alone and while others are flooded with commands that write. Beside each ping, the same
+//! number of messages without a worker: what the machine itself adds under this load.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use async_nats::jetstream::{self, Context, consumer, stream};
+use futures::StreamExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -13,6 +16,8 @@ use crate::measure::{quantile, table};
 const PINGS: usize = 300;
 /// Between two pings.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Messages that a worker writes for one command: record, `started`, result.
+const WRITES: usize = 3;
 
 pub async fn measure(targets: usize, workers: usize, slots: usize, flooded: usize, backlog: usize) {
     let bench = Bench::start(targets).await;
@@ -20,14 +25,15 @@ pub async fn measure(targets: usize, workers: usize, slots: usize, flooded: usiz
     let (busy, quiet) = bench.targets.split_at(flooded);
     let quiet = &quiet[0].name;
     let mut results = bench.results().await;
-    let mut alone = pings(&bench, &mut results, quiet, |_| true).await;
+    let mut bare = Bare::start(&bench).await;
+    let alone = pings(&bench, &mut results, &mut bare, quiet, |_| true).await;
     let commands = flooded * backlog;
     let start = Instant::now();
     let namespace = |number: usize| busy[number % flooded].namespace.as_str();
     bench.fill(busy, commands, |number| ("config.apply", apply(&format!("f{number}"), namespace(number)))).await;
     let mut left = commands;
     let flooded_targets: HashSet<&str> = busy.iter().map(|target| target.name.as_str()).collect();
-    let mut beside = pings(&bench, &mut results, quiet, |ended| {
+    let beside = pings(&bench, &mut results, &mut bare, quiet, |ended| {
         left -= usize::from(flooded_targets.contains(ended));
         left > 0
     })
@@ -41,35 +47,93 @@ pub async fn measure(targets: usize, workers: usize, slots: usize, flooded: usiz
     }
     let seconds = start.elapsed().as_secs_f64();
     let mut rows = vec![["", "pings", "p50 ms", "p99 ms", "worst ms"].map(str::to_owned).to_vec()];
-    for (name, taken) in [("alone", &mut alone), ("beside", &mut beside)] {
+    for (when, Taken { mut pings, mut bare, first }) in [("alone", alone), ("beside", beside)] {
         let of = |taken: &mut Vec<Duration>, share| format!("{:.1}", quantile(taken, share));
-        rows.push(vec![name.to_owned(), taken.len().to_string(), of(taken, 0.5), of(taken, 0.99), of(taken, 1.0)]);
+        for (what, taken) in [("ping", &mut pings), ("messages only", &mut bare)] {
+            let figures = [of(taken, 0.5), of(taken, 0.99), of(taken, 1.0)];
+            let mut row = vec![format!("{what}, {when}"), taken.len().to_string()];
+            row.extend(figures);
+            rows.push(row);
+        }
+        println!("first ping {when}: {:.1} ms", first.as_secs_f64() * 1e3);
     }
     table(&rows);
     println!("config.apply of the flooded targets: {:.0} commands/s", commands as f64 / seconds);
 }
 
-/// Times of pings, one after the other, until there are [`PINGS`] or `goes_on` is false for the target of another result.
+/// Times of pings and of the messages between them.
+struct Taken {
+    /// The one that had the whole backlog before it; not in `pings`.
+    first: Duration,
+    pings: Vec<Duration>,
+    bare: Vec<Duration>,
+}
+
+/// One after the other, until there are [`PINGS`] or `goes_on` is false for the target of another result.
 async fn pings(
     bench: &Bench,
     results: &mut Results,
+    bare: &mut Bare,
     target: &str,
     mut goes_on: impl FnMut(&str) -> bool,
-) -> Vec<Duration> {
-    let mut taken = Vec::with_capacity(PINGS);
+) -> Taken {
+    let mut taken = Taken { first: Duration::ZERO, pings: Vec::new(), bare: Vec::new() };
+    let mut is_first = true;
     let mut is_on = true;
-    while is_on && taken.len() < PINGS {
+    while is_on && taken.pings.len() < PINGS {
         let start = Instant::now();
         bench.send(target, "ping", json!({})).await;
         loop {
             let ended = results.next().await;
             if ended.target == target {
-                taken.push(ended.at - start);
+                let time = ended.at - start;
+                if is_first { taken.first = time } else { taken.pings.push(time) }
+                is_first = false;
                 break;
             }
             is_on = goes_on(&ended.target);
         }
         tokio::time::sleep(PAUSE).await;
+        taken.bare.push(bare.exchange().await);
+        tokio::time::sleep(PAUSE).await;
     }
     taken
+}
+
+/// A stream of its own on the same server, and a consumer that waits for its messages.
+struct Bare {
+    context: Context,
+    stream: stream::Stream,
+    messages: consumer::pull::Stream,
+}
+
+impl Bare {
+    async fn start(bench: &Bench) -> Self {
+        let url = bench.server.url();
+        let context = jetstream::new(async_nats::connect(url).await.unwrap());
+        let subjects = vec!["bench.>".to_owned()];
+        let config = stream::Config { name: "BENCH".into(), subjects, allow_direct: true, ..Default::default() };
+        let stream = context.create_stream(config).await.unwrap();
+        let config = consumer::pull::Config { filter_subject: "bench.in".into(), ..Default::default() };
+        let messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
+        Self { context, stream, messages }
+    }
+
+    /// What a command costs in messages: publish, delivery, one read, the writes of the worker, acknowledgement.
+    async fn exchange(&mut self) -> Duration {
+        let start = Instant::now();
+        self.publish("bench.in").await;
+        let message = self.messages.next().await.unwrap().unwrap();
+        assert!(self.stream.direct_get_last_for_subject("bench.none").await.is_err());
+        for _ in 0..WRITES {
+            self.publish("bench.out").await;
+        }
+        let taken = start.elapsed();
+        message.double_ack().await.unwrap();
+        taken
+    }
+
+    async fn publish(&self, subject: &'static str) {
+        self.context.publish(subject, vec![b'x'; 512].into()).await.unwrap().await.unwrap();
+    }
 }
