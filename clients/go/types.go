@@ -3336,6 +3336,30 @@ type RetryingEvent struct {
 	Problem Problem `json:"problem"`
 }
 
+// WaitReason: what a command waits for.
+type WaitReason string
+
+const (
+	WaitReasonInstallation WaitReason = "installation"
+	WaitReasonSlot         WaitReason = "slot"
+	WaitReasonMemory       WaitReason = "memory"
+	WaitReasonPause        WaitReason = "pause"
+	WaitReasonResults      WaitReason = "results"
+)
+
+// Waited: how long a command waited for one thing.
+type Waited struct {
+	// The installation whose lease another command held; only with the reason `installation`.
+	Installation *string `json:"installation,omitempty"`
+
+	// What it waited for.
+	Reason WaitReason `json:"reason"`
+
+	// Milliseconds from the first check in which it could not start for this reason, to the first
+	// check without it.
+	WaitedMs int64 `json:"waited_ms"`
+}
+
 // StartedEvent: `data` of `started`.
 type StartedEvent struct {
 	// 1 for the first.
@@ -3346,6 +3370,10 @@ type StartedEvent struct {
 
 	// The verb.
 	Verb string `json:"verb"`
+
+	// What the command waited for before this attempt, one entry for each reason; absent when it did
+	// not wait. Without the delay after a failed attempt, which `retrying` has.
+	Waited []Waited `json:"waited,omitempty"`
 
 	// The worker.
 	Worker string `json:"worker"`

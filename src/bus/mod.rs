@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 pub use card::TargetCard;
 pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
-pub use record::{AttemptRecord, RecordKey, RecordVersion, ResultRecord, Retention, SHORT_RETENTION};
+pub use record::{AttemptRecord, RecordKey, RecordVersion, ResultRecord, Retention, SHORT_RETENTION, Waiting};
 pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};

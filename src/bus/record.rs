@@ -1,11 +1,12 @@
 //! Records that the bus stores about commands beside their messages: attempts and results.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Queue;
-use crate::event::{CommandId, EarlierAttempt, Fingerprint};
+use crate::event::{CommandId, EarlierAttempt, Fingerprint, WaitReason};
 
 /// Name of an attempt record: the last tokens of its subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -157,6 +158,22 @@ pub struct AttemptRecord {
     /// delivers without the delay.
     #[serde(default, alias = "not_before", skip_serializing_if = "Option::is_none")]
     pub not_before_ms: Option<i64>,
+    /// What the command waits for; `None` when it has not waited since its last attempt started. Records of earlier workers do
+    /// not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What a command waits for before its next attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Why it could not start at the last change.
+    pub reason: WaitReason,
+    /// Since when, milliseconds of Unix time.
+    pub since_ms: i64,
+    /// Milliseconds that it waited before, for each reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier_ms: BTreeMap<WaitReason, u64>,
 }
 
 impl AttemptRecord {
@@ -191,6 +208,18 @@ mod tests {
             ..AttemptRecord::default()
         };
         assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn record_keeps_what_its_command_waits_for() {
+        let earlier_ms = BTreeMap::from([(WaitReason::Pause, 300)]);
+        let waiting = Waiting { reason: WaitReason::Installation, since_ms: 5, earlier_ms };
+        let record = AttemptRecord { waiting: Some(waiting), ..AttemptRecord::default() };
+        let text = serde_json::to_string(&record).unwrap();
+        let expected = r#""waiting":{"reason":"installation","since_ms":5,"earlier_ms":{"pause":300}}"#;
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(serde_json::from_str::<AttemptRecord>(&text).unwrap(), record);
+        assert!(!serde_json::to_string(&AttemptRecord::default()).unwrap().contains("waiting"));
     }
 
     #[test]

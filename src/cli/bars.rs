@@ -14,7 +14,7 @@ use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styl
 use super::report::{finding_line, short};
 use super::{Error, conformance};
 use crate::client::{Observation, Observed};
-use crate::event::{CommandKey, EventKind};
+use crate::event::{CommandKey, EventKind, waited_text};
 use crate::observe::instance::Instance;
 use crate::progress::Step;
 use crate::prose;
@@ -128,7 +128,8 @@ impl Bars {
                 let attempt =
                     if started.attempt == 1 { String::new() } else { format!(", attempt {}", started.attempt) };
                 self.begin(key, &name, time_of(observation));
-                let by = styled(QUIET, format_args!("by {}{attempt} ({})", started.worker, short(key)));
+                let waited = waited_text(&started.waited).map(|waited| format!(", {waited}")).unwrap_or_default();
+                let by = styled(QUIET, format_args!("by {}{attempt} ({}){waited}", started.worker, short(key)));
                 self.line(observation, &format!("{} {} {by}", styled(QUIET, "▶"), styled(STRONG, &name)))
             }
             Observed::Event(EventKind::Progress(step)) => self.progress(observation, step),

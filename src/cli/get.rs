@@ -9,7 +9,7 @@ use super::output::{self, Format, QUIET, styled};
 use super::{CommandId, Error, Exit, Global, report};
 use crate::bus;
 use crate::client::{self, Client, Observation, Observed, State};
-use crate::event::{CommandKey, EventKind};
+use crate::event::{CommandKey, EventKind, waited_text};
 use crate::prose::{self, plural};
 
 #[derive(Debug, Args)]
@@ -97,7 +97,10 @@ fn word(observation: &Observation) -> &'static str {
 fn doing(observation: &Observation) -> String {
     let since = observation.attribute("time");
     let what = match &observation.observed {
-        Observed::Event(EventKind::Started(started)) => format!("attempt {} by {}", started.attempt, started.worker),
+        Observed::Event(EventKind::Started(started)) => {
+            let waited = waited_text(&started.waited).map(|waited| format!(", {waited}")).unwrap_or_default();
+            format!("attempt {} by {}{waited}", started.attempt, started.worker)
+        }
         Observed::Event(EventKind::Progress(step)) => format!("{}: {}", step.phase, step.message),
         Observed::Event(EventKind::Retrying(retrying)) => {
             format!("attempt {} failed: {}", retrying.attempt, retrying.problem)

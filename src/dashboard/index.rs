@@ -306,7 +306,7 @@ mod tests {
 
     fn started(attempt: u32) -> Observed {
         let (verb, worker, deadline) = ("ping".to_owned(), "w".to_owned(), String::new());
-        Observed::Event(EventKind::Started(Started { verb, attempt, worker, deadline }))
+        Observed::Event(EventKind::Started(Started { verb, attempt, worker, deadline, waited: Vec::new() }))
     }
 
     fn succeeded() -> Observed {

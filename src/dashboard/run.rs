@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::{Shared, conformance, report};
 use crate::client::{History, Observation, Observed};
 use crate::config::TRACE_ID;
-use crate::event::{CommandKey, EventKind, ResultData};
+use crate::event::{CommandKey, EventKind, ResultData, waited_text};
 use crate::prose::plural;
 
 /// Maximum number of events of the timeline, and about how many bytes of them.
@@ -201,7 +201,10 @@ fn kind(observation: &Observation) -> &'static str {
 fn details(observation: &Observation) -> Markup {
     match &observation.observed {
         Observed::Event(EventKind::Started(started)) => {
-            html! { "by " (started.worker) ", deadline " (started.deadline) }
+            html! {
+                p { "by " (started.worker) ", deadline " (page::time(&started.deadline)) }
+                @if let Some(waited) = waited_text(&started.waited) { p { (waited) } }
+            }
         }
         Observed::Event(EventKind::Progress(step)) => html! {
             (step.phase) ": " (step.message)

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::access::Viewer;
 use super::index::{Position, Query as Selection, Run, STATES};
 use super::{Shared, page};
+use crate::prose;
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -144,17 +145,6 @@ pub(super) fn row(run: &Run) -> Markup {
     }
 }
 
-/// Milliseconds as seconds, minutes or hours.
-fn duration(milliseconds: i64) -> String {
-    let seconds = milliseconds / 1_000;
-    match seconds {
-        0..10 => format!("{seconds}.{} s", milliseconds % 1_000 / 100),
-        10..600 => format!("{seconds} s"),
-        600..36_000 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3_600),
-    }
-}
-
 /// A bar with numbers while the total is known, and the last message.
 pub(super) fn progress(run: &Run) -> Markup {
     let (done, total) = run.progress;
@@ -163,17 +153,6 @@ pub(super) fn progress(run: &Run) -> Markup {
             progress value=(done) max=(total) aria-label="Progress" {} " " (done) "/" (total) " "
         }
         span.message { (run.message) }
-        @if run.state.has_ended() && run.changed > run.started { " " span.quiet { "in " (duration(run.changed - run.started)) } }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_have_two_digits_or_more() {
-        let shown = [90, 9_960, 10_000, 599_999, 600_000, 36_000_000].map(duration);
-        assert_eq!(shown, ["0.0 s", "9.9 s", "10 s", "599 s", "10 min", "10 h"]);
+        @if run.state.has_ended() && run.changed > run.started { " " span.quiet { "in " (prose::duration((run.changed - run.started).unsigned_abs())) } }
     }
 }

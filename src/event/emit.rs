@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::attempts::EarlierAttempt;
+use super::waits::Waited;
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::error::Problem;
@@ -98,6 +99,10 @@ pub struct Started {
     /// Deadline of the command, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub deadline: String,
+    /// What the command waited for before this attempt, one entry for each reason; absent when it did not wait. Without the
+    /// delay after a failed attempt, which `retrying` has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waited: Vec<Waited>,
 }
 
 /// `data` of `retrying`.

@@ -12,6 +12,7 @@ pub mod json;
 mod key;
 pub mod params;
 pub mod schema;
+mod waits;
 
 pub use attempts::{AttemptedObject, EarlierAttempt};
 pub use command::{Command, Origin, Rejection, decode, decode_attributes, sender};
@@ -22,6 +23,7 @@ pub use emit::{
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use key::{CommandId, CommandKey, Target};
+pub use waits::{WaitReason, Waited, waited_text};
 
 /// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
 pub const TYPE_PREFIX: &str = "io.meshery.istio";

@@ -1,5 +1,6 @@
 //! Records attempts on the bus: before an attempt starts, before its first write, and when it has ended.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,9 +13,9 @@ use super::Engine;
 use super::dispatch::FinishedAttempt;
 use super::isolation::{PROBATION, StartPermit};
 use super::record::{self, Begin, Failed, Start};
-use crate::bus::{self, AttemptRecord, Delivery, RecordKey, Swap};
+use crate::bus::{self, AttemptRecord, Delivery, Queue, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{Command, Origin};
+use crate::event::{Command, Origin, WaitReason};
 use crate::guard::Guard;
 use crate::retry;
 use crate::task::{DynTask, Limits};
@@ -65,6 +66,8 @@ pub(super) struct Attempt {
     pub record: AttemptRecord,
     revision: u64,
     events: AtomicU32,
+    /// Milliseconds that the command waited before the attempt, for each reason.
+    pub waited: BTreeMap<WaitReason, u64>,
     /// Held during the first seconds of the attempt.
     pub(super) start_permit: Option<StartPermit>,
 }
@@ -113,32 +116,42 @@ impl Engine {
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
-    /// The record of the command and its revision. A first delivery is expected to have no record, which saves reading it:
-    /// otherwise the compare-and-swap fails.
+    /// The record of the command and its revision. A first delivery of a new command is expected to have no record, which saves
+    /// reading it: otherwise the compare-and-swap fails.
     async fn expected_record(
         &self,
         cx: &CommandContext<'_>,
         key: &RecordKey,
     ) -> Result<(AttemptRecord, u64), bus::Error> {
-        if cx.delivery.delivered > 1 { self.bus.attempts(key).await } else { Ok((AttemptRecord::default(), 0)) }
+        let is_new = cx.delivery.delivered == 1 && cx.delivery.queue == Queue::Commands;
+        if is_new { Ok((AttemptRecord::default(), 0)) } else { self.bus.attempts(key).await }
     }
 
-    /// Binds target, source and id to this command before it waits, as the start of an attempt does. False when they belong to
-    /// another command.
-    pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
+    /// Binds target, source and id to this command before it waits, as the start of an attempt does, and records what it waits
+    /// for. False when they belong to another command.
+    pub(super) async fn record_wait(&self, cx: &CommandContext<'_>, reason: WaitReason) -> Result<bool, bus::Error> {
         let (key, origin) = (cx.record_key(), &cx.command.origin);
         let mut known = self.expected_record(cx, &key).await?;
         loop {
-            let (record, revision) = known;
-            if record.fingerprint.is_some() {
-                return Ok(!is_reused(&record, origin));
+            let (mut record, revision) = known;
+            let is_bound = record.fingerprint.is_some();
+            if is_bound && is_reused(&record, origin) {
+                return Ok(false);
             }
-            let read_only = self.is_read_only(cx.task.verb());
-            let bound = AttemptRecord { fingerprint: origin.fingerprint(), read_only, ..record };
-            if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
-                return Ok(true);
+            if !is_bound {
+                record.fingerprint = origin.fingerprint();
+                record.read_only = self.is_read_only(cx.task.verb());
             }
-            known = self.bus.attempts(&key).await?;
+            let waiting = record::wait(&record, reason, self.clock.now());
+            let Some(record) = waiting.or((!is_bound).then_some(record)) else { return Ok(true) };
+            match self.bus.record_attempts(&key, &record, revision).await {
+                Ok(Swap::Won(_)) => return Ok(true),
+                // Another worker has a copy of the message and has written the record in the meantime. A wait that is not
+                // recorded costs an observer some seconds in `started`; only the binding must not be lost.
+                _ if is_bound => return Ok(true),
+                Ok(Swap::Lost) => known = self.bus.attempts(&key).await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -180,6 +193,7 @@ impl Engine {
                 return Ok(AttemptStart::Started(Attempt {
                     record,
                     revision,
+                    waited: record::waited(&before, start.now),
                     start_permit: Some(start_permit),
                     ..Attempt::default()
                 }));

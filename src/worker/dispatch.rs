@@ -18,7 +18,7 @@ use super::target_limit::Full;
 use super::{Engine, Error};
 use crate::bus::{self, Delivery, LeaseName};
 use crate::error::{Class, Classify, Code};
-use crate::event::{self, AttemptedObject, Command};
+use crate::event::{self, AttemptedObject, Command, WaitReason};
 use crate::failpoint::{Step, reach};
 use crate::task::Outcome;
 
@@ -203,10 +203,10 @@ impl Engine {
         };
         let target = origin.target.as_str();
         if end_with_lease.is_none() && self.bus.control().is_paused(target) {
-            return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
+            return self.wait(cx, WaitReason::Pause, Error::Paused { target: target.to_owned() }).await;
         }
         if end_with_lease.is_none() && self.result_pause.is_on() {
-            return self.wait(cx, Error::ResultsRefused).await;
+            return self.wait(cx, WaitReason::Results, Error::ResultsRefused).await;
         }
         let saturated = |full: Full| match full {
             Full::Target => Error::TargetSaturated { target: target.to_owned() },
@@ -214,7 +214,7 @@ impl Engine {
         };
         let _slot = match self.target_limiter.acquire(target, cx.task.slot_class()).await {
             Ok(permit) => permit,
-            Err(full) => return self.wait(cx, saturated(full)).await,
+            Err(full) => return self.wait(cx, WaitReason::Slot, saturated(full)).await,
         };
         // The size of an object is not known before it is read.
         let most = match &params {
@@ -222,14 +222,14 @@ impl Engine {
             Some(params) => cx.delivery.payload.len() + params_cost::of_manifests(&params.value),
         };
         let Some(mut memory) = self.params_memory.reserve(most) else {
-            return self.wait(cx, Error::ParamsMemoryExhausted).await;
+            return self.wait(cx, WaitReason::Memory, Error::ParamsMemoryExhausted).await;
         };
         let params = match params {
             Some(params) => params,
             None => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
                 FetchedParams::Valid(params, bytes) => {
                     if !self.params_memory.resize(&mut memory, bytes + params_cost::of_manifests(&params.value)) {
-                        return self.wait(cx, Error::ParamsMemoryExhausted).await;
+                        return self.wait(cx, WaitReason::Memory, Error::ParamsMemoryExhausted).await;
                     }
                     params
                 }
@@ -239,14 +239,14 @@ impl Engine {
         };
         // Before the lease, because no task renews it yet.
         let Some(start_permit) = self.acquire_start_permit(cx).await? else {
-            return self.wait(cx, saturated(Full::Target)).await;
+            return self.wait(cx, WaitReason::Slot, saturated(Full::Target)).await;
         };
         if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
             *lease = HeldLease::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
             if lease.is_none() {
                 self.metrics.lease_waits.inc();
-                return self.wait(cx, Error::Busy { installation }).await;
+                return self.wait(cx, WaitReason::Installation, Error::Busy { installation }).await;
             }
             reach(Step::Leased);
         }
@@ -277,8 +277,9 @@ impl Engine {
     }
 
     /// The command cannot start yet. From now on, its target, source and id belong to it.
-    async fn wait(&self, cx: &CommandContext<'_>, error: Error) -> Result<Executed, bus::Error> {
-        Ok(if self.bind_id(cx).await? { FinishedAttempt::not_started(error) } else { Executed::IdReused })
+    async fn wait(&self, cx: &CommandContext<'_>, reason: WaitReason, error: Error) -> Result<Executed, bus::Error> {
+        let is_ours = self.record_wait(cx, reason).await?;
+        Ok(if is_ours { FinishedAttempt::not_started(error) } else { Executed::IdReused })
     }
 
     /// Records the attempt and runs the task.

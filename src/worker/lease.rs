@@ -18,6 +18,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub struct HeldLease {
     bus: Arc<dyn Bus>,
     lease: Arc<Mutex<Lease>>,
+    /// The installation.
+    pub installation: String,
     /// Revision of the lease, which increases with each holder. Each write to the cluster carries it.
     pub fence: u64,
     acquired: Instant,
@@ -38,9 +40,9 @@ impl HeldLease {
     ) -> Result<Option<Self>, bus::Error> {
         let acquired = Instant::now();
         let Some(lease) = bus.acquire(name, owner).await? else { return Ok(None) };
-        let fence = lease.fence;
+        let (fence, installation) = (lease.fence, name.installation.clone());
         let lease = Arc::new(Mutex::new(lease));
-        Ok(Some(Self { bus: Arc::clone(bus), lease, fence, acquired, ttl, renewals: None }))
+        Ok(Some(Self { bus: Arc::clone(bus), lease, installation, fence, acquired, ttl, renewals: None }))
     }
 
     /// Renews the lease each third of its time to live from now on. A renewal is valid from the time at which it was sent.

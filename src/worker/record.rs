@@ -1,13 +1,14 @@
 //! Changes of the attempt record of a command, as pure functions. `attempt.rs` writes their results with
 //! compare-and-swap, and `tests/it_prop/protocol` explores them in a model of the delivery protocol.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::bus::{AttemptRecord, RecordVersion};
+use crate::bus::{AttemptRecord, RecordVersion, Waiting};
 use crate::error::Problem;
-use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint};
+use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint, WaitReason};
 
 /// Crashes of attempts that were alone in their process before a command is quarantined: three with the crash that made
 /// it a suspect.
@@ -77,8 +78,8 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
     if is_reused(before, start.fingerprint.as_ref()) {
         return Begin::Reused;
     }
-    if let Some(wait) = wait(before, start.now) {
-        return Begin::BackoffPending(wait);
+    if let Some(left) = backoff_left(before, start.now) {
+        return Begin::BackoffPending(left);
     }
     let died = before.in_progress && start.redelivered;
     let crashes = before.crashes + u32::from(died);
@@ -102,7 +103,30 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
         write_started: false,
         failed: before.failed.clone(),
         not_before_ms: None,
+        waiting: None,
     })
+}
+
+/// The record of a command that waits for `reason` from now on. `None` when the record has that reason already, or when an
+/// attempt is in progress: then a copy of the message waits, or the process of the attempt has crashed.
+#[must_use]
+pub fn wait(record: &AttemptRecord, reason: WaitReason, now: OffsetDateTime) -> Option<AttemptRecord> {
+    let is_known = record.waiting.as_ref().is_some_and(|waiting| waiting.reason == reason);
+    (!is_known && !record.in_progress).then(|| AttemptRecord {
+        waiting: Some(Waiting { reason, since_ms: milliseconds(now), earlier_ms: waited(record, now) }),
+        ..record.clone()
+    })
+}
+
+/// Milliseconds that the command has waited since its last attempt started, for each reason.
+#[must_use]
+pub fn waited(record: &AttemptRecord, now: OffsetDateTime) -> BTreeMap<WaitReason, u64> {
+    let Some(waiting) = &record.waiting else { return BTreeMap::new() };
+    let mut waited = waiting.earlier_ms.clone();
+    // The clock of another worker may be behind.
+    let last = u64::try_from(milliseconds(now).saturating_sub(waiting.since_ms)).unwrap_or_default();
+    *waited.entry(waiting.reason).or_default() += last;
+    waited
 }
 
 /// The record after the attempt has ended. Without a failure the attempt does not count.
@@ -154,7 +178,61 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 }
 
 /// Until the next attempt is due, if it is not.
-fn wait(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
+fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
     let left = record.not_before_ms?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(milliseconds).unwrap())
+    }
+
+    #[test]
+    fn waits_are_summed_for_each_reason() {
+        let mut record = AttemptRecord::default();
+        for (reason, since) in [
+            (WaitReason::Pause, 1_000),
+            (WaitReason::Installation, 2_000),
+            (WaitReason::Slot, 2_500),
+            (WaitReason::Installation, 3_000),
+        ] {
+            record = wait(&record, reason, at(since)).expect("another reason than before");
+            assert_eq!(wait(&record, reason, at(since + 200)), None, "the same reason is not written again");
+        }
+        let expected = [(WaitReason::Installation, 500 + 7_000), (WaitReason::Slot, 500), (WaitReason::Pause, 1_000)];
+        assert_eq!(waited(&record, at(10_000)), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn clock_of_another_worker_that_is_behind_shortens_no_earlier_wait() {
+        let record = wait(&AttemptRecord::default(), WaitReason::Pause, at(1_000)).unwrap();
+        let record = wait(&record, WaitReason::Slot, at(2_000)).unwrap();
+        let expected = [(WaitReason::Slot, 0), (WaitReason::Pause, 1_000)];
+        assert_eq!(waited(&record, at(1_500)), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn copy_that_waits_does_not_change_the_record_of_an_attempt_in_progress() {
+        let record = AttemptRecord { in_progress: true, ..AttemptRecord::default() };
+        assert_eq!(wait(&record, WaitReason::Installation, at(1_000)), None);
+    }
+
+    #[test]
+    fn attempt_starts_without_the_waits_before_it() {
+        let record = wait(&AttemptRecord::default(), WaitReason::Slot, at(1_000)).unwrap();
+        let start = Start {
+            fingerprint: None,
+            read_only: false,
+            worker: "w",
+            isolated: false,
+            redelivered: true,
+            now: at(2_000),
+        };
+        let Begin::Attempt(begun) = begin(&record, &start) else { panic!("nothing prevents the attempt") };
+        assert_eq!(begun.waiting, None);
+    }
 }

@@ -23,7 +23,7 @@ use super::{Engine, Error, progress, task_events};
 use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Bus};
 use crate::error::Problem;
-use crate::event::{self, CommandId, CommandKey, EventKind, Started, Target};
+use crate::event::{self, CommandId, CommandKey, EventKind, Started, Target, WaitReason, Waited};
 use crate::failpoint::{Step, reach};
 use crate::guard::{Guard, Stop};
 use crate::progress::Progress;
@@ -66,6 +66,7 @@ impl Engine {
         let start_permit = attempt.start_permit.take();
         let (attempt, origin) = (&*attempt, &cx.command.origin);
         let fence = lease.as_ref().map_or(0, |lease| lease.fence);
+        let waited = waited(attempt, lease.as_deref());
         let guard = Guard::new(self.clock.instant_of(deadline), fence, self.hand_back.clone()).requiring_write_record();
         if let Some(lease) = lease {
             lease.keep(&guard, &self.settings.worker);
@@ -78,6 +79,7 @@ impl Engine {
             attempt: attempt.record.attempts,
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
+            waited,
         });
         let cancelled = self.bus.control().listen(&origin.command());
         let (registry, verb) = (Arc::clone(&self.registry), cx.task.verb());
@@ -147,6 +149,16 @@ impl Engine {
             generation: cx.command.generation,
         }
     }
+}
+
+/// What the command waited for before the attempt.
+fn waited(attempt: &Attempt, lease: Option<&HeldLease>) -> Vec<Waited> {
+    let of = |(reason, waited_ms): (&WaitReason, &u64)| {
+        let installation =
+            lease.filter(|_| *reason == WaitReason::Installation).map(|lease| lease.installation.clone());
+        Waited { reason: *reason, installation, waited_ms: *waited_ms }
+    };
+    attempt.waited.iter().filter(|(_, waited_ms)| **waited_ms > 0).map(of).collect()
 }
 
 /// The commands that a task may cancel: those of its own target.

@@ -88,6 +88,21 @@ try {
     equal(await page.getByRole("button", { name: "Cancel" }).count(), 0, "buttons for a run that has ended");
   });
 
+  let waited;
+  await check("the timeline states what a run waited for", async () => {
+    const holder = await apply(stage, "held", waiting("held"), "wait=5m");
+    await page.goto(`${stage.base}/runs`);
+    await row(page, holder).waitFor();
+    waited = await apply(stage, "held", settings("held", "text"));
+    await page.goto(`${stage.base}/runs/${waited}?sent=true`);
+    await page.locator('.facts [data-state="queued"]').waitFor();
+    await eventually("the command is checked again", async () => (await stage.redelivered()) > 0);
+    await stage.sailhand("cancel", holder);
+    await page.locator('.facts [data-state="succeeded"]').waitFor();
+    const start = await page.locator("table.rows tbody tr", { hasText: "started" }).innerText();
+    if (!/waited \d+(\.\d)? s for another command of the installation held/.test(start)) throw new Error(start);
+  });
+
   await check("hostile manifests and events are text", async () => {
     const first = await apply(stage, "hostile", settings("hostile", "before"));
     await stage.wait(first);
@@ -218,6 +233,7 @@ try {
     runs: "/runs", targets: "/targets", findings: "/findings", conformance: "/conformance", connections: "/connections",
     "dead-letters": "/dead-letters", send: "/send", "send-traffic": "/send/traffic.apply?example=true&target=staging",
     "send-install": "/send/mesh.install?example=true&target=staging", code: "/codes/SH3705", "run-cancelled": `/runs/${running}`,
+    "run-waited": `/runs/${waited}`,
   };
   await page.goto(`${stage.base}/runs?verb=config.apply&state=succeeded`);
   pages["run-applied"] = await page.locator("tbody a").nth(1).getAttribute("href");

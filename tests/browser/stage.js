@@ -6,6 +6,7 @@ import { mkdtempSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { connect } from "@nats-io/transport-node";
 
 const root = new URL("../..", import.meta.url).pathname;
 const cache = process.env.SAILHAND_CACHE ?? join(root, ".cache");
@@ -155,6 +156,14 @@ scrape_configs:
     } catch (error) {
       throw new Error(`sailhand ${args.join(" ")}: ${error.stdout}${error.stderr}`);
     }
+  }
+
+  /** The number of commands in the queue that a worker has checked more than once. */
+  async redelivered() {
+    const nats = await connect({ servers: `127.0.0.1:${this.port}` });
+    const answer = await nats.request("$JS.API.CONSUMER.INFO.ISTIO_CMD.worker");
+    await nats.close();
+    return answer.json().num_redelivered;
   }
 
   submit(verb, ...params) {

@@ -8,10 +8,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Queue, Retention, Settlement};
-use sailhand::client::{Client, State};
+use sailhand::bus::{Bus, Queue, RecordKey, Retention, Settlement};
+use sailhand::client::{Client, Observed, State};
 use sailhand::config::Config;
-use sailhand::event::{CommandDraft, CommandKey, Origin, Outcome as Ended, Target, decode, result_event};
+use sailhand::event::{
+    CommandDraft, CommandId, CommandKey, EventKind, Origin, Outcome as Ended, Started, Target, WaitReason, decode,
+    result_event,
+};
 use sailhand::task::{Failure, Limits, Outcome, Registry, Task, TaskContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -114,12 +117,38 @@ impl BusEnv {
     async fn ends(&self, key: &CommandKey, within: Duration) -> Ended {
         eventually(&format!("command {key} ends"), within, async || match self.client.state(key).await {
             Ok(State::Ended(observation)) => match observation.observed {
-                sailhand::client::Observed::Result(result) => Some(result.outcome),
+                Observed::Result(result) => Some(result.outcome),
                 other => panic!("{other:?}"),
             },
             _ => None,
         })
         .await
+    }
+
+    /// The first `started` of a command.
+    async fn started(&self, key: &CommandKey) -> Option<Started> {
+        let history = self.client.history(key, 10, 1 << 20).await.unwrap();
+        history.observations.into_iter().find_map(|it| match it.observed {
+            Observed::Event(EventKind::Started(started)) => Some(started),
+            _ => None,
+        })
+    }
+
+    /// The revision of the record of a command, once it says what the command waits for.
+    async fn waits_for(&self, target: &Target, key: &CommandKey, reason: WaitReason) -> u64 {
+        let key = RecordKey::command(&CommandId::new(target, key));
+        eventually(&format!("{key} waits for {reason:?}"), AT_LAST, async || {
+            let (record, revision) = self.client.bus().attempts(&key).await.unwrap();
+            record.waiting.is_some_and(|waiting| waiting.reason == reason).then_some(revision)
+        })
+        .await
+    }
+
+    /// Deliveries of commands so far.
+    async fn deliveries(&self) -> u64 {
+        let stream = self.client.bus().context().get_stream("ISTIO_CMD").await.unwrap();
+        let consumer = stream.get_consumer::<async_nats::jetstream::consumer::pull::Config>("worker").await.unwrap();
+        consumer.cached_info().delivered.consumer_sequence
     }
 
     /// The commands of the other target do not wait.
@@ -203,6 +232,35 @@ async fn busy_installation_delays_no_other_command() {
     waiting.remove(0); // it may be the one that holds the lease
     test_env.release.send_replace(true);
     test_env.all_succeed(&waiting).await;
+}
+
+/// The record of a command is written when it begins to wait for something else, not at each check.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn start_of_an_attempt_states_what_the_command_waited_for() {
+    let test_env = BusEnv::new().await;
+    let (slow, shop): (Target, _) = ("slow".parse().unwrap(), json!({"installation": "shop"}));
+    let first = test_env.send("slow", draft("test.hold", shop.clone())).await;
+    eventually("the first command runs", SOON, async || test_env.started(&first).await).await;
+    test_env.client.pause(&slow, "test", None).await.unwrap();
+    let second = test_env.send("slow", draft("test.hold", shop)).await;
+    test_env.waits_for(&slow, &second, WaitReason::Pause).await;
+    test_env.client.resume(&slow).await.unwrap();
+    let revision = test_env.waits_for(&slow, &second, WaitReason::Installation).await;
+    let checked = test_env.deliveries().await;
+    eventually("it is checked again, twice", AT_LAST, async || {
+        (test_env.deliveries().await > checked + 1).then_some(())
+    })
+    .await;
+    assert_eq!(test_env.waits_for(&slow, &second, WaitReason::Installation).await, revision, "a check writes nothing");
+    test_env.release.send_replace(true);
+    assert_eq!(test_env.ends(&second, AT_LAST).await, Ended::Succeeded);
+
+    assert_eq!(test_env.started(&first).await.unwrap().waited, [], "the first did not wait");
+    let waited = test_env.started(&second).await.unwrap().waited;
+    let found: Vec<_> = waited.iter().map(|one| (one.reason, one.installation.as_deref())).collect();
+    assert_eq!(found, [(WaitReason::Installation, Some("shop")), (WaitReason::Pause, None)]);
+    // The delays before the second and the third check.
+    assert!(waited[0].waited_ms >= 500 && waited[1].waited_ms >= 100, "{waited:?}");
 }
 
 /// The stream of commands is the producers' too. With an id that one of them can guess, the server would take the schedule

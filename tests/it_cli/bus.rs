@@ -98,7 +98,13 @@ pub fn problem() -> Problem {
 
 pub fn started() -> EventKind {
     let (verb, worker, deadline) = ("ping".to_owned(), "w".to_owned(), "2026-01-31T12:00:00Z".to_owned());
-    EventKind::Started(Started { verb, attempt: 1, worker, deadline })
+    EventKind::Started(Started { verb, attempt: 1, worker, deadline, waited: Vec::new() })
+}
+
+/// The start of a command that has waited.
+fn started_later() -> EventKind {
+    let EventKind::Started(started) = started() else { unreachable!("a start") };
+    EventKind::Started(Started { waited: support::worker::waited(), ..started })
 }
 
 fn step(done: u64) -> EventKind {
@@ -169,7 +175,7 @@ async fn watch_prints_events_in_order_and_the_result_last() {
     let test_env = BusEnv::new().await;
     let key = test_env.submit(&[]).await;
     let (origin, _delivery) = test_env.take().await;
-    test_env.publish_event(&origin, 0, &started()).await;
+    test_env.publish_event(&origin, 0, &started_later()).await;
     for n in 1..=50 {
         test_env.publish_event(&origin, n, &step(u64::from(n))).await;
     }
@@ -185,6 +191,10 @@ async fn watch_prints_events_in_order_and_the_result_last() {
     assert_eq!(told[51]["type"], "io.meshery.istio.result.ping.v1");
 
     let text = out(&test_env.run(&["watch", key.as_str(), "-o", "text"]).await);
+    assert!(
+        text.contains("by w (") && text.contains("), waited 12 s for another command of the installation shop\n"),
+        "{text}"
+    );
     assert!(
         text.contains("apply 1/9 x") && text.contains("apply 50/9") && text.contains("✔ ping on dev: done"),
         "{text}"
@@ -315,7 +325,11 @@ async fn get_shows_the_state_of_a_command() {
     let key = test_env.submit(&[]).await;
     let (origin, _delivery) = test_env.take().await;
     for (kind, state, text) in [
-        (started(), "running", "running on dev: attempt 1 by w"),
+        (
+            started_later(),
+            "running",
+            "running on dev: attempt 1 by w, waited 12 s for another command of the installation shop",
+        ),
         (step(3), "running", "running on dev: apply: x"),
         (
             EventKind::Retrying(Retrying { attempt: 1, delay_ms: 1000, problem: problem() }),

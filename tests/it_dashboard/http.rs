@@ -90,7 +90,7 @@ impl DashboardEnv {
 
 pub fn started(verb: &str) -> EventKind {
     let (verb, worker, deadline) = (verb.to_owned(), "w".to_owned(), "2026-01-31T12:00:00Z".to_owned());
-    EventKind::Started(Started { verb, attempt: 1, worker, deadline })
+    EventKind::Started(Started { verb, attempt: 1, worker, deadline, waited: Vec::new() })
 }
 
 pub fn step(message: &str, done: u64) -> EventKind {

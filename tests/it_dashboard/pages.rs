@@ -1,9 +1,10 @@
 //! What pages show of runs.
 
+use sailhand::event::{EventKind, Started};
 use serde_json::json;
 
 use crate::http::{DashboardEnv, key, started, step};
-use crate::support::worker::WorkerEnv;
+use crate::support::worker::{WorkerEnv, waited};
 
 #[tokio::test]
 async fn run_of_a_real_worker_is_listed_and_shown() {
@@ -31,6 +32,18 @@ async fn run_of_a_real_worker_is_listed_and_shown() {
     assert!(files == 3 && size < 150_000, "{files} files, {size} bytes");
     let targets = dashboard.get("/targets").await;
     assert!(targets.body.contains("w1"), "{}", targets.body);
+}
+
+#[tokio::test]
+async fn timeline_states_what_the_run_waited_for() {
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let origin = test_env.command("ping", json!({})).await;
+    let EventKind::Started(started) = started("ping") else { unreachable!("a start") };
+    test_env.publish(&origin, 1, EventKind::Started(Started { waited: waited(), ..started })).await;
+    dashboard.lists(key(&origin).as_str()).await;
+    let page = dashboard.get(&format!("/runs/{}", key(&origin))).await;
+    assert!(page.body.contains("waited 12 s for another command of the installation shop"), "{}", page.body);
 }
 
 #[tokio::test]

@@ -141,6 +141,7 @@ async fn results_and_chosen_events_are_posted_in_both_modes() {
             attempt: 1,
             worker: "w".to_owned(),
             deadline: "2026-01-31T12:00:00Z".to_owned(),
+            waited: Vec::new(),
         });
         let event = progress_event(origin, 1, (1, 1), "w", OffsetDateTime::now_utc(), &started).unwrap();
         test_env.client.bus().publish_event(origin, "started", &event).await.unwrap();

@@ -10,7 +10,7 @@ use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, Observed};
 use sailhand::config::Config;
-use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome, ResultData, Target, WaitReason, Waited};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -34,6 +34,11 @@ pub fn succeeded() -> ResultData {
         worker: "w".to_owned(),
         ended: "2026-01-31T12:00:00Z".to_owned(),
     }
+}
+
+/// Twelve seconds for the lease of an installation, for tests that publish events themselves.
+pub fn waited() -> Vec<Waited> {
+    vec![Waited { reason: WaitReason::Installation, installation: Some("shop".to_owned()), waited_ms: 12_400 }]
 }
 
 /// A bus with its streams, and a client.

@@ -2558,6 +2558,22 @@ export interface RetryingEvent {
   problem: Problem;
 }
 
+/** What a command waits for. */
+export type WaitReason = "installation" | "slot" | "memory" | "pause" | "results";
+
+/** How long a command waited for one thing. */
+export interface Waited {
+  /** The installation whose lease another command held; only with the reason `installation`. */
+  installation?: string | null;
+  /** What it waited for. */
+  reason: WaitReason;
+  /**
+   * Milliseconds from the first check in which it could not start for this reason, to the first
+   * check without it.
+   */
+  waited_ms: number;
+}
+
 /** `data` of `started`. */
 export interface StartedEvent {
   /** 1 for the first. */
@@ -2566,6 +2582,11 @@ export interface StartedEvent {
   deadline: string;
   /** The verb. */
   verb: string;
+  /**
+   * What the command waited for before this attempt, one entry for each reason; absent when it did
+   * not wait. Without the delay after a failed attempt, which `retrying` has.
+   */
+  waited?: Waited[];
   /** The worker. */
   worker: string;
 }

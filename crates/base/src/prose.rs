@@ -1,4 +1,4 @@
-//! Wraps text at a width and counts nouns. Independent of the terminal.
+//! Wraps text at a width, counts nouns and writes durations. Independent of the terminal.
 
 use std::fmt::Display;
 
@@ -42,6 +42,19 @@ pub fn agree<'a, N: Copy + PartialEq + From<u8>>(count: N, one: &'a str, several
     if count == N::from(1) { one } else { several }
 }
 
+/// Milliseconds as they are below a second, else as seconds, minutes or hours: `90 ms`, `1.5 s`, `12 s`, `10 min`.
+#[must_use]
+pub fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1_000;
+    match seconds {
+        0 => format!("{milliseconds} ms"),
+        1..10 => format!("{seconds}.{} s", milliseconds % 1_000 / 100),
+        10..600 => format!("{seconds} s"),
+        600..36_000 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
 /// Columns of a text on a terminal; color sequences take none.
 #[must_use]
 pub fn columns(text: &str) -> usize {
@@ -56,7 +69,7 @@ pub fn columns(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, fold, plural};
+    use super::{columns, duration, fold, plural};
 
     #[test]
     fn color_sequences_take_no_columns() {
@@ -67,6 +80,12 @@ mod tests {
     #[test]
     fn a_noun_after_one_is_singular() {
         assert_eq!([0, 1, 2].map(|count| plural(count, "error")), ["0 errors", "1 error", "2 errors"]);
+    }
+
+    #[test]
+    fn durations_have_at_least_two_digits_in_larger_units() {
+        let shown = [90, 1_560, 9_960, 10_000, 599_999, 600_000, 36_000_000].map(duration);
+        assert_eq!(shown, ["90 ms", "1.5 s", "9.9 s", "10 s", "599 s", "10 min", "10 h"]);
     }
 
     #[test]

@@ -2786,6 +2786,23 @@ RetryingEvent = TypedDict(
     },
 )
 
+# What a command waits for.
+WaitReason = Literal["installation", "slot", "memory", "pause", "results"]
+
+# How long a command waited for one thing.
+Waited = TypedDict(
+    "Waited",
+    {
+        # The installation whose lease another command held; only with the reason `installation`.
+        "installation": "NotRequired[str | None]",
+        # What it waited for.
+        "reason": "WaitReason",
+        # Milliseconds from the first check in which it could not start for this reason, to the
+        # first check without it.
+        "waited_ms": "int",
+    },
+)
+
 # `data` of `started`.
 StartedEvent = TypedDict(
     "StartedEvent",
@@ -2796,6 +2813,9 @@ StartedEvent = TypedDict(
         "deadline": "str",
         # The verb.
         "verb": "str",
+        # What the command waited for before this attempt, one entry for each reason; absent when it
+        # did not wait. Without the delay after a failed attempt, which `retrying` has.
+        "waited": "NotRequired[list[Waited]]",
         # The worker.
         "worker": "str",
     },
