@@ -76,7 +76,7 @@ node_tools=(
   "pilot-agent|kubernetes|istio.io/istio/pilot/cmd/pilot-agent|||$istio_flags"
   "echo-server|kubernetes|istio.io/istio/pkg/test/echo/cmd/server|||"
   "echo-client|kubernetes|istio.io/istio/pkg/test/echo/cmd/client|||"
-  "coredns|coredns|github.com/coredns/coredns|||"
+  "coredns|kubernetes|./coredns|||"
   "gateway-api-conformance|kubernetes|sigs.k8s.io/gateway-api/conformance|||"
 )
 
