@@ -17,6 +17,8 @@ use super::api_error::ApiError;
 use super::connection::Apply;
 use super::discovery::Kind;
 use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, managed_fields, ownership};
+use crate::analysis::istio::managed;
+use crate::analysis::istio::membership::INJECTION;
 use crate::guard::Guard;
 
 const ID: &str = "applyset.kubernetes.io/id";
@@ -292,7 +294,7 @@ impl Inventory {
         let mut metadata = json!({
             "name": self.object.name,
             "namespace": self.object.namespace,
-            "labels": { ID: self.id(), "app.kubernetes.io/managed-by": "sailhand" },
+            "labels": { ID: self.id(), managed::BY: managed::SAILHAND },
             "annotations": annotations,
         });
         if let Some(version) = &self.version {
@@ -362,8 +364,8 @@ pub struct Stored {
 pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
     let mut found = Vec::new();
     let namespace = Some(cluster.inventory_namespace());
-    let labels = Some("app.kubernetes.io/managed-by=sailhand");
-    cluster.list(&kind("ConfigMap", "configmaps", true), namespace, labels, |one| found.push(one)).await?;
+    let labels = format!("{}={}", managed::BY, managed::SAILHAND);
+    cluster.list(&kind("ConfigMap", "configmaps", true), namespace, Some(&labels), |one| found.push(one)).await?;
     let mut all = Vec::new();
     for one in found.iter().filter(|one| one["metadata"]["labels"][ID].is_string()) {
         let name = one["metadata"]["name"].as_str().unwrap_or_default();
@@ -427,7 +429,7 @@ pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef
     let mut body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     if name == cluster.inventory_namespace() {
         // It has no pods that need a proxy; without the label, analyzers report the namespace as outside the mesh (IST0102).
-        body["metadata"]["labels"] = json!({ "istio-injection": "disabled" });
+        body["metadata"]["labels"] = json!({ INJECTION: "disabled" });
         cluster.patch_unchecked(&namespace_kind(), &object, &body, Apply::default()).await?;
     } else {
         cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;

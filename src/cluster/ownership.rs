@@ -3,20 +3,15 @@
 use serde_json::Value;
 
 use super::desired::PART_OF;
+use crate::analysis::istio::managed;
 
 /// Labels that name an owner, and what to call it.
 const LABELS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
-    (OWNING_RESOURCE, "istioctl installation"),
+    (managed::OWNING_RESOURCE, "istioctl installation"),
 ];
-
-/// The label of istioctl with the name of an installation.
-const OWNING_RESOURCE: &str = "install.operator.istio.io/owning-resource";
-
-/// The label of what istioctl and the Istio operator install.
-const ISTIO: &str = "operator.istio.io/managed";
 
 /// Annotations that name an owner, and what to call it.
 const ANNOTATIONS: [(&str, &str); 3] = [
@@ -41,7 +36,7 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     let marked = |place: &str, marks: &[(&str, &str)]| {
         marks.iter().find_map(|(key, owner)| match metadata[place][*key].as_str()? {
             // Istio's charts write this when no installation has a name.
-            "unknown" if *key == OWNING_RESOURCE => Some("istioctl".to_owned()),
+            "unknown" if *key == managed::OWNING_RESOURCE => Some("istioctl".to_owned()),
             name => Some(format!("{owner} {name}")),
         })
     };
@@ -50,10 +45,11 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
         let owner = owners.iter().find(|owner| owner["controller"] == true)?;
         Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))
     };
-    let helm = || (metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm").then(|| "a Helm release".to_owned());
+    let helm = || (metadata["labels"][managed::BY] == managed::HELM).then(|| "a Helm release".to_owned());
     let set = [(PART_OF, "another installation, apply set")];
     // Its value is a mode, no name.
-    let istio = || metadata["labels"][ISTIO].is_string().then(|| "istioctl or the Istio operator".to_owned());
+    let istio =
+        || metadata["labels"][managed::OPERATOR].is_string().then(|| "istioctl or the Istio operator".to_owned());
     marked("labels", &set)
         .or_else(|| marked("annotations", &ANNOTATIONS))
         .or_else(|| marked("labels", &LABELS))
@@ -97,9 +93,9 @@ mod tests {
             (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "a Helm release"),
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
-            (json!({"labels": {ISTIO: "Reconcile"}}), "istioctl or the Istio operator"),
-            (json!({"labels": {OWNING_RESOURCE: "mesh"}}), "istioctl installation mesh"),
-            (json!({"labels": {OWNING_RESOURCE: "unknown"}}), "istioctl"),
+            (json!({"labels": {"operator.istio.io/managed": "Reconcile"}}), "istioctl or the Istio operator"),
+            (json!({"labels": {"install.operator.istio.io/owning-resource": "mesh"}}), "istioctl installation mesh"),
+            (json!({"labels": {"install.operator.istio.io/owning-resource": "unknown"}}), "istioctl"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
             (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];

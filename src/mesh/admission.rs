@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::owner::{self, Owner};
 use super::usage::{self, Labels};
+use crate::analysis::istio::membership::{REVISION, TAG};
 
 /// The suffix of the API groups of Istio.
 const GROUP: &str = ".istio.io";
@@ -63,8 +64,8 @@ impl AdmissionWebhook {
                 configuration: format!("{kind} {name}"),
                 name: name.to_owned(),
                 owner: owner::of(configuration),
-                revision: label("istio.io/rev"),
-                tag: label("istio.io/tag"),
+                revision: label(REVISION),
+                tag: label(TAG),
                 service: text("namespace").zip(text("name")),
                 fails_closed: hook["failurePolicy"] != "Ignore",
                 hook: hook.clone(),

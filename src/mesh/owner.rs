@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::analysis::istio::managed;
+
 /// A tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -43,9 +45,6 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The value of `app.kubernetes.io/managed-by` on what this worker installs.
-pub const MANAGED_BY: &str = "sailhand";
-
 /// Who made an object.
 #[must_use]
 pub fn of(object: &Value) -> Owner {
@@ -53,9 +52,9 @@ pub fn of(object: &Value) -> Owner {
     let annotation = |key: &str| object["metadata"]["annotations"][key].as_str();
     let owners = object["metadata"]["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
     let sail = |owner: &Value| owner["apiVersion"].as_str().is_some_and(|it| it.starts_with("sailoperator.io/"));
-    let managed_by = label("app.kubernetes.io/managed-by").unwrap_or_default();
+    let managed_by = label(managed::BY).unwrap_or_default();
     // Marks of a former owner stay when another adopts, so the label that each apply writes is checked first.
-    if managed_by == MANAGED_BY {
+    if managed_by == managed::SAILHAND {
         Owner::Sailhand
     } else if managed_by == "sail-operator" || owners.iter().any(sail) {
         Owner::SailOperator
@@ -65,7 +64,7 @@ pub fn of(object: &Value) -> Owner {
         Owner::Flux
     } else if annotation("meta.helm.sh/release-name").is_some() {
         Owner::Helm
-    } else if label("install.operator.istio.io/owning-resource").or(label("operator.istio.io/managed")).is_some() {
+    } else if label(managed::OWNING_RESOURCE).or(label(managed::OPERATOR)).is_some() {
         Owner::Istioctl
     } else {
         Owner::Unknown

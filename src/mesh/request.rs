@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Mode, Profile, Version};
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 
 /// A DNS label.
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
@@ -71,7 +72,7 @@ pub struct Request {
 }
 
 fn istio_system() -> String {
-    "istio-system".to_owned()
+    ISTIO_NAMESPACE.to_owned()
 }
 
 impl Request {

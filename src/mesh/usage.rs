@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Webhook;
-use crate::analysis::istio::membership::NamespaceMode;
+use crate::analysis::istio::membership::{INJECT, INJECTION, NamespaceMode, REVISION};
 use crate::analysis::istio::pod::{has_ended, proxy_container};
 use crate::analysis::istio::selector;
 
@@ -64,10 +64,10 @@ pub fn proxy(pod: &Value) -> Option<Proxy> {
         .as_str()
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
-    let revision = metadata["annotations"]["istio.io/rev"]
+    let revision = metadata["annotations"][REVISION]
         .as_str()
         .or_else(|| status["revision"].as_str())
-        .or_else(|| metadata["labels"]["istio.io/rev"].as_str())
+        .or_else(|| metadata["labels"][REVISION].as_str())
         .unwrap_or("default");
     let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
     Some(Proxy {
@@ -97,16 +97,13 @@ pub fn selects(selector: &Value, labels: &Labels) -> bool {
 #[must_use]
 pub fn overlaps(webhooks: &[Webhook]) -> Vec<String> {
     let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
-    let mut namespaces = vec![
-        ("istio-injection=enabled".to_owned(), one("istio-injection", "enabled")),
-        ("no label".to_owned(), Labels::new()),
-    ];
+    let mut namespaces =
+        vec![(format!("{INJECTION}=enabled"), one(INJECTION, "enabled")), ("no label".to_owned(), Labels::new())];
     let revisions = webhooks.iter().flat_map(|it| [Some(&it.revision), it.tag.as_ref()]).flatten();
     for revision in revisions.collect::<std::collections::BTreeSet<_>>() {
-        namespaces.push((format!("istio.io/rev={revision}"), one("istio.io/rev", revision)));
+        namespaces.push((format!("{REVISION}={revision}"), one(REVISION, revision)));
     }
-    let pods =
-        [("", Labels::new()), (" and a pod with sidecar.istio.io/inject=true", one("sidecar.istio.io/inject", "true"))];
+    let pods = [(String::new(), Labels::new()), (format!(" and a pod with {INJECT}=true"), one(INJECT, "true"))];
     let mut found: BTreeMap<(&str, &str), String> = BTreeMap::new();
     for (namespace_text, namespace) in &namespaces {
         for (pod_text, pod) in &pods {

@@ -10,10 +10,14 @@ use serde_json::Value;
 
 use super::image;
 use super::instance::{Evidence, Flavor, Instance, InstanceKind, ServiceAddress, State, score};
+use super::scrape::OPERATOR_NAME;
 use super::witness::{self, Witness};
+use crate::analysis::istio::managed;
 
 /// Lowest score that is reported.
 pub const THRESHOLD: f64 = 0.5;
+/// Value of the label `app.kubernetes.io/part-of` on what `addon.apply` writes.
+pub const ADDONS: &str = "istio-addons";
 
 /// Objects of the cluster that discovery uses. Kinds that could not be listed are empty.
 #[derive(Debug, Default)]
@@ -198,7 +202,7 @@ impl<'a> Index<'a> {
 
     /// The Prometheus Operator's object that made the pods.
     fn operator_object(&self, pods: &[&Value]) -> Option<&'a Value> {
-        let owner = pods.iter().find_map(|pod| label(pod, "operator.prometheus.io/name"))?;
+        let owner = pods.iter().find_map(|pod| label(pod, OPERATOR_NAME))?;
         let space = pods.first().map(|pod| namespace(pod))?;
         self.observed
             .operator_prometheuses
@@ -385,7 +389,7 @@ fn prometheus_signals(service: &Value, port: &Value, container: Option<&Value>, 
     if label(service, "operated-prometheus") == Some("true") {
         see("label operated-prometheus".to_owned(), 0.8);
     }
-    if label(service, "app.kubernetes.io/managed-by") == Some("sailhand") && app == "prometheus" {
+    if is_addon(service, "prometheus") {
         see("installed by addon.apply".to_owned(), 0.99);
     }
     if matches!(port["port"].as_u64(), Some(9090 | 8428 | 8481)) {
@@ -407,7 +411,7 @@ fn grafana_signals(service: &Value, port: &Value, container: Option<&Value>, see
     if app == "grafana" {
         see("label app grafana".to_owned(), 0.6);
     }
-    if label(service, "app.kubernetes.io/managed-by") == Some("sailhand") && app == "grafana" {
+    if is_addon(service, "grafana") {
         see("installed by addon.apply".to_owned(), 0.99);
     }
     if port["port"].as_u64() == Some(3000) {
@@ -539,6 +543,14 @@ fn arguments(container: &Value) -> Vec<String> {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether `addon.apply` wrote an object, as a part of the addon with this name.
+#[must_use]
+pub fn is_addon(object: &Value, name: &str) -> bool {
+    label(object, managed::BY) == Some(managed::SAILHAND)
+        && label(object, "app.kubernetes.io/part-of") == Some(ADDONS)
+        && label(object, "app.kubernetes.io/name") == Some(name)
 }
 
 fn name(object: &Value) -> &str {

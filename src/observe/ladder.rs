@@ -13,6 +13,8 @@ mod relabeling;
 mod targets;
 
 use super::envelope::{QueryAnswer, Unusable};
+use super::scrape::port_of;
+use crate::analysis::istio::port::PROXY_METRICS;
 use crate::prose::plural;
 
 /// The rungs, lowest first.
@@ -439,8 +441,8 @@ fn other_store(mesh: &Mesh) -> Diagnosis {
 }
 
 fn is_proxy_target(target: &Value) -> bool {
-    let url = target["scrapeUrl"].as_str().unwrap_or_default();
-    target["health"] == "up" && (url.contains(":15020/") || url.contains(":15090/"))
+    let port = target["scrapeUrl"].as_str().and_then(port_of);
+    target["health"] == "up" && port.is_some_and(|port| PROXY_METRICS.contains(&port))
 }
 
 fn info(cause: Cause, message: String, remedy: &str) -> Diagnosis {

@@ -11,7 +11,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::analysis::istio::component::{DISCOVERY_CONTAINER, ZTUNNEL};
+use crate::analysis::istio::port::{CONTROL_PLANE_METRICS, ENVOY_METRICS, ENVOY_METRICS_NAME, MERGED_METRICS};
 use crate::analysis::istio::selector::{selects, selects_namespace};
+
+/// Annotation by which scrape jobs select pods, with the value `true`.
+pub const ANNOTATION: &str = "prometheus.io/scrape";
+/// Annotation with the port that these jobs scrape.
+pub const PORT_ANNOTATION: &str = "prometheus.io/port";
+/// Annotation with the path that these jobs scrape.
+pub const PATH_ANNOTATION: &str = "prometheus.io/path";
+/// Label of the Prometheus Operator on the pods of a `Prometheus` object: its name.
+pub const OPERATOR_NAME: &str = "operator.prometheus.io/name";
 
 /// A part of the mesh that is scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -65,11 +76,11 @@ impl Monitor {
             Self::Proxies => json!({
                 "namespaceSelector": {"any": true},
                 "selector": {"matchExpressions": [{"key": "istio-prometheus-ignore", "operator": "DoesNotExist"}]},
-                "podMetricsEndpoints": [{"port": "http-envoy-prom", "path": "/stats/prometheus", "interval": interval}],
+                "podMetricsEndpoints": [{"port": ENVOY_METRICS_NAME, "path": "/stats/prometheus", "interval": interval}],
             }),
             Self::Ztunnel => json!({
                 "namespaceSelector": {"any": true},
-                "selector": {"matchLabels": {"app": "ztunnel"}},
+                "selector": {"matchLabels": {"app": ZTUNNEL}},
                 "podMetricsEndpoints": [{"port": "ztunnel-stats", "path": "/metrics", "interval": interval}],
             }),
             Self::ControlPlane => json!({
@@ -84,7 +95,7 @@ impl Monitor {
     fn job(self, interval_s: u32) -> String {
         let (role, path, keep, pattern) = match self {
             Self::Proxies => {
-                ("pod", "/stats/prometheus", "__meta_kubernetes_pod_container_port_name", "http-envoy-prom")
+                ("pod", "/stats/prometheus", "__meta_kubernetes_pod_container_port_name", ENVOY_METRICS_NAME)
             }
             Self::Ztunnel => ("pod", "/metrics", "__meta_kubernetes_pod_container_port_name", "ztunnel-stats"),
             Self::ControlPlane => (
@@ -208,11 +219,13 @@ pub fn other_jobs(targets: &[Value], monitors: &[Monitor]) -> BTreeMap<String, u
         let ours = Monitor::ALL.iter().any(|monitor| pool.contains(monitor.object_name()));
         let labels = &target["discoveredLabels"];
         let port = port_of(target["scrapeUrl"].as_str().unwrap_or_default());
-        let ztunnel = labels["__meta_kubernetes_pod_label_app"] == "ztunnel";
+        let ztunnel = labels["__meta_kubernetes_pod_label_app"] == ZTUNNEL;
         let monitor = match port {
-            Some(15020 | 15090) if ztunnel => Monitor::Ztunnel,
-            Some(15020 | 15090) => Monitor::Proxies,
-            Some(15014) if labels["__meta_kubernetes_pod_container_name"] == "discovery" => Monitor::ControlPlane,
+            Some(MERGED_METRICS | ENVOY_METRICS) if ztunnel => Monitor::Ztunnel,
+            Some(MERGED_METRICS | ENVOY_METRICS) => Monitor::Proxies,
+            Some(CONTROL_PLANE_METRICS) if labels["__meta_kubernetes_pod_container_name"] == DISCOVERY_CONTAINER => {
+                Monitor::ControlPlane
+            }
             _ => continue,
         };
         if !ours && target["health"] == "up" && monitors.contains(&monitor) {

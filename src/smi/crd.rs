@@ -10,6 +10,7 @@ use super::tcp_route::TcpRouteSpec;
 use super::traffic_split::TrafficSplitSpec;
 use super::traffic_target::TrafficTargetSpec;
 use super::udp_route::UdpRouteSpec;
+use crate::analysis::istio::managed;
 
 /// The type of the condition that the controller writes.
 pub const CONDITION: &str = "Translated";
@@ -57,7 +58,7 @@ fn definition(kind: Kind) -> Value {
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": name(kind),
-            "labels": {"app.kubernetes.io/part-of": "smi", "app.kubernetes.io/managed-by": "sailhand"},
+            "labels": {"app.kubernetes.io/part-of": "smi", managed::BY: managed::SAILHAND},
         },
         "spec": {
             "group": kind.group(),

@@ -7,10 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::object::{Identity, Meta};
 use super::snapshot::texts;
+use crate::analysis::istio::managed;
 
-/// Label that marks an object as made by the controller; its value is [`MANAGED_BY`].
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Value of [`MANAGED_BY_LABEL`].
+/// Value of [`managed::BY`] on objects that the controller writes.
 pub const MANAGED_BY: &str = "sailhand-smi-controller";
 /// Annotation that names the SMI object (or Namespace) that an object was translated from, such as
 /// `TrafficTarget/shop/web-to-cart`.
@@ -106,7 +105,7 @@ impl IstioObject {
         let mut metadata = json!({
             "name": self.name,
             "namespace": self.namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY},
+            "labels": {managed::BY: MANAGED_BY},
             "annotations": {SOURCE_ANNOTATION: self.source.to_string()},
         });
         if let Some(owner) = &self.owner {
@@ -144,7 +143,7 @@ pub struct Existing {
     pub name: String,
     /// `metadata.uid`; empty outside a cluster.
     pub uid: String,
-    /// Whether it carries [`MANAGED_BY_LABEL`] of the controller.
+    /// Whether it carries [`managed::BY`] of the controller.
     pub managed: bool,
     /// SHA-256 of what the controller sets: `spec`, its label and annotation, and the owner.
     pub digest: [u8; 32],
@@ -170,7 +169,7 @@ impl Existing {
     pub fn read(kind: IstioKind, object: &Value) -> Option<Self> {
         let metadata = &object["metadata"];
         let namespace = metadata["namespace"].as_str()?.to_owned();
-        let managed = metadata["labels"][MANAGED_BY_LABEL] == MANAGED_BY;
+        let managed = metadata["labels"][managed::BY] == MANAGED_BY;
         Some(Self {
             kind,
             name: metadata["name"].as_str()?.to_owned(),
@@ -188,12 +187,8 @@ fn digest(object: &Value) -> [u8; 32] {
     let metadata = &object["metadata"];
     let owners = metadata["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
     let owner = owners.iter().find(|owner| owner["controller"] == true).map(|owner| &owner["uid"]);
-    let set = json!([
-        object["spec"],
-        metadata["labels"][MANAGED_BY_LABEL],
-        metadata["annotations"][SOURCE_ANNOTATION],
-        owner,
-    ]);
+    let set =
+        json!([object["spec"], metadata["labels"][managed::BY], metadata["annotations"][SOURCE_ANNOTATION], owner,]);
     Sha256::digest(set.to_string().as_bytes()).into()
 }
 

@@ -16,7 +16,7 @@ mod translate;
 mod udp_route;
 
 pub use http_route_group::{HttpMatch, HttpRouteGroupSpec, Method};
-pub use istio::{Existing, Governs, IstioKind, IstioObject, MANAGED_BY, MANAGED_BY_LABEL, Owner, SOURCE_ANNOTATION};
+pub use istio::{Existing, Governs, IstioKind, IstioObject, MANAGED_BY, Owner, SOURCE_ANNOTATION};
 pub use object::{Identity, Kind, Meta, Object};
 pub use snapshot::{Namespace, Port, Protocol, Service, Snapshot, Workload};
 pub use tcp_route::{PortMatch, TcpRouteSpec};

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::{Value, json};
 
-use crate::analysis::istio::host;
+use crate::analysis::istio::{host, managed};
 use crate::cluster::{Cluster, Error};
 
 /// Newest first: an object keeps its meaning, and old clusters have old versions only.
@@ -42,7 +42,7 @@ pub fn object(
     mark: (&str, &str),
     spec: &Value,
 ) -> DynamicObject {
-    let labels = [("app.kubernetes.io/managed-by", "sailhand"), mark];
+    let labels = [(managed::BY, managed::SAILHAND), mark];
     DynamicObject {
         types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),
         metadata: ObjectMeta {

@@ -13,6 +13,7 @@ use super::connection::ConnectionError;
 use super::connection::store::Store;
 use super::names::Namespace;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::analysis::istio::managed;
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport};
@@ -22,8 +23,6 @@ use crate::prose::plural;
 
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const OPERATOR: &str = "monitoring.coreos.com/v1";
-/// Label of the Operator on the pods of a `Prometheus` object: its name.
-const OWNER: &str = "operator.prometheus.io/name";
 
 fn installation(connection: &str) -> String {
     format!("metrics-scrape-{connection}")
@@ -220,7 +219,9 @@ async fn prometheus_object(
         return Ok(Some(live.ok_or_else(missing)?));
     }
     let pods = store.pods().await?;
-    let Some(owner) = pods.iter().find_map(|pod| pod["metadata"]["labels"][OWNER].as_str()) else { return Ok(None) };
+    let Some(owner) = pods.iter().find_map(|pod| pod["metadata"]["labels"][scrape::OPERATOR_NAME].as_str()) else {
+        return Ok(None);
+    };
     let namespace = pods[0]["metadata"]["namespace"].as_str().unwrap_or_default();
     Ok(cluster.get(&ObjectRef::new(OPERATOR, "Prometheus", Some(namespace), owner)).await?)
 }
@@ -240,7 +241,7 @@ async fn monitor_objects(
         None => candidates(cluster, prometheus).await?,
     };
     let mut own = BTreeMap::from([
-        ("app.kubernetes.io/managed-by".to_owned(), "sailhand".to_owned()),
+        (managed::BY.to_owned(), managed::SAILHAND.to_owned()),
         ("app.kubernetes.io/part-of".to_owned(), "istio-monitoring".to_owned()),
     ]);
     own.extend(params.labels.clone());

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::names::Namespace;
 use super::{DURATION, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::analysis::istio::managed;
+use crate::analysis::istio::membership::INJECT;
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport, apply};
 use crate::smi::crd;
@@ -92,7 +95,7 @@ pub struct SmiReport {
 }
 
 fn mesh() -> Namespace {
-    Namespace::known("istio-system")
+    Namespace::known(ISTIO_NAMESPACE)
 }
 
 const fn one() -> u8 {
@@ -221,7 +224,7 @@ fn object(value: Value) -> Option<DynamicObject> {
 /// The controller's own objects.
 fn controller(namespace: &Namespace, root: &Namespace, image: &str, replicas: u8) -> Vec<DynamicObject> {
     let namespace = namespace.as_str();
-    let labels = json!({"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "sailhand"});
+    let labels = json!({"app.kubernetes.io/name": NAME, managed::BY: managed::SAILHAND});
     let one = |api_version: &str, kind: &str, place: Option<&str>, data: Value| {
         let mut object = json!({
             "apiVersion": api_version, "kind": kind, "metadata": {"name": NAME, "namespace": place, "labels": labels},
@@ -291,7 +294,7 @@ fn cluster_rules() -> Value {
 fn deployment(root: &str, image: &str, replicas: u8, labels: &Value) -> Value {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let mut pod_labels = labels.clone();
-    pod_labels["sidecar.istio.io/inject"] = "false".into();
+    pod_labels[INJECT] = "false".into();
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8321}, "periodSeconds": 5});
     let container = json!({
         "name": "controller",

@@ -1,9 +1,9 @@
 //! Determines whether workloads are in the mesh: with a sidecar, in ambient mode, or not at all. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; in addition it supports revisions.
 
-use super::istio::membership::DATAPLANE;
 pub use super::istio::membership::NamespaceMode;
-use super::istio::pod;
+use super::istio::membership::{AMBIENT, DATAPLANE, INJECT};
+use super::istio::{managed, pod};
 use super::{Resource, View};
 
 /// What the labels of a Namespace set.
@@ -21,8 +21,7 @@ pub fn is_control_plane(resource: &Resource) -> bool {
 /// Whether Istio generated the gateway's Deployment and Service from a Kubernetes Gateway.
 #[must_use]
 pub fn is_managed_gateway(resource: &Resource) -> bool {
-    resource.label("gateway.istio.io/managed") == Some("istio.io-mesh-controller")
-        || resource.label("gateway.istio.io/managed") == Some("istio.io-gateway-controller")
+    managed::is_of_gateway(resource.labels())
 }
 
 /// Whether the pod or pod template already contains a proxy.
@@ -34,7 +33,6 @@ pub fn has_sidecar(workload: &Resource) -> bool {
 /// Injection setting of a pod or template: the label, else the annotation of the same name.
 #[must_use]
 pub fn own_injection(workload: &Resource) -> Option<&str> {
-    const INJECT: &str = "sidecar.istio.io/inject";
     let metadata = &workload.pod_template()["metadata"];
     metadata["labels"][INJECT].as_str().or_else(|| metadata["annotations"][INJECT].as_str())
 }
@@ -65,14 +63,14 @@ impl<'a> View<'a> {
     /// Whether a pod, or the pods of a workload, are in ambient mode. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_ambient(&self, workload: &Resource) -> bool {
-        if workload.annotation("ambient.istio.io/redirection") == Some("enabled") {
+        if pod::is_redirected(&workload.root) {
             return true;
         }
         if has_sidecar(workload) || own_injection(workload) == Some("true") {
             return false;
         }
         match workload.pod_labels()[DATAPLANE].as_str() {
-            Some(mode) => mode == "ambient",
+            Some(mode) => mode == AMBIENT,
             None => self.mode_of(workload).is_ambient(),
         }
     }

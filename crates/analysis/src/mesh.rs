@@ -1,6 +1,7 @@
 //! `MeshConfig` and `MeshNetworks`, merged with Istio's defaults. Source: istio/api `mesh/v1alpha1/config.proto` and
 //! `pkg/config/mesh` (`DefaultMeshConfig`).
 
+use super::istio::component::is_istiod;
 use super::source::read_value;
 use super::{Kind, Resource, Settings, Value};
 
@@ -102,7 +103,7 @@ pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
 
 /// The domain that the arguments of istiod set: `--domain cluster.local`, or with `=`.
 fn domain_of_istiod(resources: &[Resource]) -> Option<String> {
-    let is_istiod = |it: &&Resource| it.kind == Kind::Deployment && it.label("app") == Some("istiod");
+    let is_istiod = |it: &&Resource| it.kind == Kind::Deployment && is_istiod(it.labels());
     resources.iter().filter(is_istiod).find_map(|istiod| {
         let containers = istiod.pod_template().at("spec.containers").items();
         containers.iter().find_map(|container| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sailhand_analysis::istio::component::is_istiod;
 use sailhand_analysis::source::{Error, Reading, Sources};
 use sailhand_analysis::{Kind, Snapshot, SourceSpan};
 use sailhand_base::error::{Classify, Code};
@@ -174,7 +175,7 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
 fn is_whole_cluster(snapshot: &Snapshot) -> bool {
     let root = snapshot.mesh().root_namespace();
     let mut deployments = snapshot.in_namespace(Kind::Deployment, root).iter();
-    !snapshot.named(Kind::Namespace, "", root).is_empty() && deployments.any(|it| it.label("app") == Some("istiod"))
+    !snapshot.named(Kind::Namespace, "", root).is_empty() && deployments.any(|it| is_istiod(it.labels()))
 }
 
 fn quietly(text: String) {

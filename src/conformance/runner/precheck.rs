@@ -7,7 +7,8 @@ use super::super::model::{AdapterInfo, ClusterInfo, MeshInfo, RunInfo};
 use super::super::suite::SuiteKind;
 use super::super::verdict::Profile;
 use super::{Context, DataPlane, Options, suite_info};
-use crate::analysis::istio::membership::{DATAPLANE, INJECTION, REVISION, control_plane_revision};
+use crate::analysis::istio::component::ISTIOD_SELECTOR;
+use crate::analysis::istio::membership::{AMBIENT, DATAPLANE, INJECTION, REVISION, control_plane_revision};
 use crate::cluster::ObjectRef;
 
 /// Label of the SMI adapter's Deployment.
@@ -37,7 +38,7 @@ pub(super) async fn check(cx: &Context<'_>, options: &Options) -> Result<(RunInf
 }
 
 async fn mesh(cx: &Context<'_>, options: &Options) -> Result<MeshInfo, Error> {
-    let planes = cx.environment.list("apps/v1", "Deployment", None, Some("app=istiod")).await?;
+    let planes = cx.environment.list("apps/v1", "Deployment", None, Some(ISTIOD_SELECTOR)).await?;
     let revision = |plane: &Value| control_plane_revision(plane["metadata"]["labels"][REVISION].as_str()).to_owned();
     let wanted = if options.revision.is_empty() { "default" } else { &options.revision };
     let plane = planes.iter().find(|plane| revision(plane) == wanted);
@@ -52,7 +53,7 @@ async fn mesh(cx: &Context<'_>, options: &Options) -> Result<MeshInfo, Error> {
     };
     let revision = revision(plane);
     let label = match (options.data_plane, revision.as_str()) {
-        (DataPlane::Ambient, _) => (DATAPLANE, "ambient"),
+        (DataPlane::Ambient, _) => (DATAPLANE, AMBIENT),
         (DataPlane::Sidecar, "default") => (INJECTION, "enabled"),
         (DataPlane::Sidecar, revision) => (REVISION, revision),
     };

@@ -6,6 +6,9 @@ use super::super::Error;
 use super::super::suite::Group;
 use super::precheck::items;
 use super::{DataPlane, Run};
+use crate::analysis::istio::managed::WAYPOINT_CLASS;
+use crate::analysis::istio::port::HBONE;
+use crate::analysis::istio::waypoint::WAYPOINT_FOR;
 use crate::cluster::ObjectRef;
 
 /// Name of the Gateway.
@@ -46,10 +49,10 @@ impl Run<'_> {
 fn gateway(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": API_VERSION, "kind": "Gateway",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"istio.io/waypoint-for": "service"}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {WAYPOINT_FOR: "service"}},
         "spec": {
-            "gatewayClassName": "istio-waypoint",
-            "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
+            "gatewayClassName": WAYPOINT_CLASS,
+            "listeners": [{"name": "mesh", "port": HBONE, "protocol": "HBONE"}],
         },
     })
 }

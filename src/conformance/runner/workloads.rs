@@ -8,7 +8,7 @@ use super::super::Error;
 use super::super::suite::Group;
 use super::precheck::items;
 use super::{DataPlane, Run};
-use crate::analysis::istio::pod::has_sidecar;
+use crate::analysis::istio::pod::{has_sidecar, is_redirected};
 
 /// Reasons by which the kubelet says that it gave up on an image for now.
 const UNPULLABLE: [&str; 3] = ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
@@ -68,7 +68,7 @@ impl Run<'_> {
     fn is_in_mesh(&self, pod: &Value) -> bool {
         match self.options.data_plane {
             DataPlane::Sidecar => has_sidecar(pod),
-            DataPlane::Ambient => pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled",
+            DataPlane::Ambient => is_redirected(pod),
         }
     }
 

@@ -190,19 +190,19 @@ fn charts() -> Vec<Cluster> {
             .server("grafana", &["grafana"])
             .program(
                 "prometheus",
-                &json!({"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/managed-by": "sailhand"}),
+                &json!({"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/managed-by": "sailhand", "app.kubernetes.io/part-of": "istio-addons"}),
                 ("http", 9090),
                 "prom/prometheus:v3.10.0",
             )
             .program(
                 "grafana",
-                &json!({"app.kubernetes.io/name": "grafana", "app.kubernetes.io/managed-by": "sailhand"}),
+                &json!({"app.kubernetes.io/name": "grafana", "app.kubernetes.io/managed-by": "sailhand", "app.kubernetes.io/part-of": "istio-addons"}),
                 ("http", 3000),
                 "grafana/grafana:12.0.1",
             )
             .program(
                 "kiali",
-                &json!({"app.kubernetes.io/name": "kiali", "app.kubernetes.io/managed-by": "sailhand"}),
+                &json!({"app.kubernetes.io/name": "kiali", "app.kubernetes.io/managed-by": "sailhand", "app.kubernetes.io/part-of": "istio-addons"}),
                 ("http", 20001),
                 "quay.io/kiali/kiali:v2",
             )

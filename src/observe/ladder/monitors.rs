@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Cause, Diagnosis, Mesh, Severity, text};
+use crate::analysis::istio::port;
 use crate::analysis::istio::selector::selects;
-use crate::observe::scrape::reads_namespace;
+use crate::observe::scrape::{OPERATOR_NAME, reads_namespace};
 
 /// Fields of a Prometheus object without any of which the Operator does not write the configuration.
 const SELECTORS: [&str; 4] = ["serviceMonitorSelector", "podMonitorSelector", "probeSelector", "scrapeConfigSelector"];
@@ -40,7 +41,7 @@ fn of_store(mesh: &Mesh) -> Vec<&Value> {
     let is_own = |prometheus: &&Value| {
         mesh.store_pods.iter().any(|pod| {
             pod["metadata"]["namespace"] == prometheus["metadata"]["namespace"]
-                && pod["metadata"]["labels"]["operator.prometheus.io/name"] == prometheus["metadata"]["name"]
+                && pod["metadata"]["labels"][OPERATOR_NAME] == prometheus["metadata"]["name"]
         })
     };
     let own: Vec<&Value> = mesh.operator_prometheuses.iter().filter(is_own).collect();
@@ -54,7 +55,9 @@ pub(super) fn exist(mesh: &Mesh) -> bool {
 
 fn is_for_istio(monitor: &Value) -> bool {
     let text = monitor["spec"].to_string();
-    ["istio", "15020", "15090", "15014", "http-envoy-prom", "envoy"].iter().any(|word| text.contains(word))
+    let ports = [port::MERGED_METRICS, port::ENVOY_METRICS, port::CONTROL_PLANE_METRICS];
+    ["istio", port::ENVOY_METRICS_NAME, "envoy"].iter().any(|word| text.contains(word))
+        || ports.iter().any(|port| text.contains(&port.to_string()))
 }
 
 /// The selectors of the store's Prometheus objects, as evidence.

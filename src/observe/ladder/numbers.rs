@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Answers, Cause, Diagnosis, Mesh, QueryAnswer, info, is_empty, names, relabeling, targets, text, warning};
 use crate::analysis::istio::pod::has_sidecar;
+use crate::analysis::istio::port::PROXY_METRICS;
 use crate::observe::envelope::Series;
 use crate::prose::{agree, plural};
 
@@ -173,7 +174,7 @@ fn intercepted(mesh: &Mesh) -> Option<Diagnosis> {
         let of = |name: &str| annotations[format!("traffic.sidecar.istio.io/{name}")].as_str();
         let is_excluded = of("includeOutboundIPRanges") == Some("")
             || of("excludeOutboundIPRanges").is_some_and(|ranges| ranges.contains("0.0.0.0/0"))
-            || of("excludeOutboundPorts").is_some_and(|ports| ports.contains("15090") || ports.contains("15020"));
+            || of("excludeOutboundPorts").is_some_and(excludes_metrics);
         has_sidecar(*pod) && !is_excluded
     };
     let found = mesh.store_pods.iter().find(intercepts)?;
@@ -183,6 +184,11 @@ fn intercepted(mesh: &Mesh) -> Option<Diagnosis> {
     );
     let remedy = "Annotate the store's pods with traffic.sidecar.istio.io/includeOutboundIPRanges: \"\", or run them without a sidecar.";
     Some(Diagnosis { evidence: vec![place], ..warning(Cause::StoreIntercepted, message, remedy) })
+}
+
+/// Whether a list of ports, such as `15020,15090`, has one of a proxy's metrics.
+fn excludes_metrics(ports: &str) -> bool {
+    ports.split(',').any(|port| port.trim().parse().is_ok_and(|port| PROXY_METRICS.contains(&port)))
 }
 
 /// Rates need four scrapes in their window to survive one that fails.

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, mutual_tls, names, network_policy, warning};
+use crate::analysis::istio::pod::{is_proxy_container, proxy_containers};
+use crate::analysis::istio::port::{CONTROL_PLANE_METRICS, ENVOY_METRICS, MERGED_METRICS, is_metrics};
 use crate::observe::envelope::cut;
-use crate::observe::scrape::port_of;
+use crate::observe::scrape::{PORT_ANNOTATION, port_of};
 use crate::prose::{agree, plural};
-
-/// Ports of Istio's own metrics, which are plaintext also under STRICT mTLS.
-const PORTS: [u16; 3] = [15020, 15090, 15014];
 
 /// A target that fails.
 struct Down {
@@ -44,7 +43,7 @@ pub fn namespaces_without_targets(answers: &Answers, mesh: &Mesh) -> Vec<String>
 
 /// Longest scrape interval of Istio's targets, seconds.
 pub(super) fn scrape_interval_s(answers: &Answers) -> Option<u64> {
-    let of_istio = |target: &&Value| port(target).is_some_and(|port| PORTS.contains(&port));
+    let of_istio = |target: &&Value| port(target).is_some_and(is_metrics);
     let intervals = answers.targets.as_ref()?.iter().filter(of_istio).filter_map(|target| {
         humantime::parse_duration(target["scrapeInterval"].as_str()?).ok().map(|interval| interval.as_secs())
     });
@@ -75,7 +74,7 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
         } else if target["health"] == "down" {
             let error = cut(target["lastError"].as_str().unwrap_or_default(), 200);
             let one = Down { pod, port, error };
-            if PORTS.contains(&port) || is_over_limit(&one) || refuses_plaintext(&one, mesh) {
+            if is_metrics(port) || is_over_limit(&one) || refuses_plaintext(&one, mesh) {
                 down.push(one);
             }
         }
@@ -87,15 +86,10 @@ fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
 /// up.
 fn is_of_proxy(port: u16, pod: &str, mesh: &Mesh) -> bool {
     let declares = |pod: &Value| {
-        ["containers", "initContainers"].iter().any(|list| {
-            let containers = pod["spec"][list].as_array().into_iter().flatten();
-            containers
-                .filter(|one| one["name"] == "istio-proxy")
-                .flat_map(|one| one["ports"].as_array().into_iter().flatten())
-                .any(|one| one["containerPort"] == port)
-        })
+        let ports = proxy_containers(pod).flat_map(|one| one["ports"].as_array().into_iter().flatten());
+        ports.into_iter().any(|one| one["containerPort"] == port)
     };
-    PORTS.contains(&port) || pod_named(pod, mesh).is_some_and(declares)
+    is_metrics(port) || pod_named(pod, mesh).is_some_and(declares)
 }
 
 fn is_over_limit(one: &Down) -> bool {
@@ -105,7 +99,7 @@ fn is_over_limit(one: &Down) -> bool {
 /// An application's port for which STRICT mTLS applies, with an error as a sidecar gives it to plaintext.
 fn refuses_plaintext(one: &Down, mesh: &Mesh) -> bool {
     let errors = ["EOF", "connection reset", "HTTP response to HTTPS client", "malformed HTTP response"];
-    !PORTS.contains(&one.port)
+    !is_metrics(one.port)
         && errors.iter().any(|text| one.error.contains(text))
         && pod_of(one, mesh).is_some_and(|pod| mutual_tls::is_strict(pod, one.port, mesh))
 }
@@ -162,8 +156,8 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
     let by_policy = [format!("is {by_policy}"), format!("are {by_policy}")];
     [
         about(Cause::LimitExceeded, limits, ("exceeds a limit of its scrape job, so none of its samples is stored", "exceed a limit of their scrape job, so none of their samples is stored"), "Raise the limit in the scrape job, the monitor or the Prometheus object's enforced limits; or reduce series with a Telemetry override or sidecar.istio.io/statsEvictionInterval."),
-        about(Cause::StrictMtls, strict, ("is a port of an application for which STRICT mTLS applies", "are ports of applications for which STRICT mTLS applies"), "Scrape port 15020 with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS)."),
-        about(Cause::NetworkPolicy, blocked, (&by_policy[0], &by_policy[1]), "Add an ingress rule that admits the store's namespace to ports 15020, 15090 and 15014."),
+        about(Cause::StrictMtls, strict, ("is a port of an application for which STRICT mTLS applies", "are ports of applications for which STRICT mTLS applies"), &format!("Scrape port {MERGED_METRICS} with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS).")),
+        about(Cause::NetworkPolicy, blocked, (&by_policy[0], &by_policy[1]), &format!("Add an ingress rule that admits the store's namespace to ports {MERGED_METRICS}, {ENVOY_METRICS} and {CONTROL_PLANE_METRICS}.")),
         about(Cause::TargetsDown, others, ("of Istio fails", "of Istio fail"), "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run."),
     ]
     .into_iter()
@@ -196,7 +190,7 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
     [
         about(Cause::PodsForbidden, forbidden, &|pods, _| format!("the store's service account may not list pods in the namespaces of {pods} without a target"), "Give it a Role with get, list and watch on pods there, and a RoleBinding; kube-prometheus has one for each namespace."),
         about(Cause::NativeSidecarsNotSeen, native, &|pods, count| format!("{pods} {} the proxy as a native sidecar, whose ports this VictoriaMetrics does not discover", agree(count, "has", "have")), "Update vmagent or VictoriaMetrics to a version that discovers ports of init containers (VictoriaMetrics#7287)."),
-        about(Cause::WrongAnnotation, wrong, &|pods, count| format!("{pods} with a proxy {} a prometheus.io/port that is not 15020", agree(count, "carries", "carry")), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
+        about(Cause::WrongAnnotation, wrong, &|pods, count| format!("{pods} with a proxy {} a {PORT_ANNOTATION} that is not {MERGED_METRICS}", agree(count, "carries", "carry")), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
         about(Cause::MergingOff, without, &|pods, count| format!("{pods} with a proxy {} no prometheus.io annotations, because metrics merging is off", agree(count, "has", "have")), "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or send `scrape.apply`, which needs no annotation."),
         about(Cause::TargetsMissing, rest, &|pods, count| format!("{pods} of {total} with a proxy {} not scraped", agree(count, "is", "are")), "Check that the scrape job or the monitor covers their namespaces."),
     ]
@@ -206,7 +200,6 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
 }
 
 fn is_native(place: &str, mesh: &Mesh) -> bool {
-    pod_named(place, mesh).is_some_and(|pod| {
-        pod["spec"]["initContainers"].as_array().into_iter().flatten().any(|one| one["name"] == "istio-proxy")
-    })
+    pod_named(place, mesh)
+        .is_some_and(|pod| pod["spec"]["initContainers"].as_array().into_iter().flatten().any(is_proxy_container))
 }

@@ -24,6 +24,7 @@ use super::istio::{Existing, IstioKind, IstioObject};
 use super::object::{Identity, Object};
 use super::snapshot::{Namespace, Service, Snapshot, Workload};
 use crate::analysis::istio::waypoint::Choice;
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 
 /// The mesh for which objects are translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Settings {
 impl Default for Settings {
     /// Istio's defaults: `cluster.local` and `istio-system`.
     fn default() -> Self {
-        Self { trust_domain: "cluster.local".to_owned(), root_namespace: "istio-system".to_owned() }
+        Self { trust_domain: "cluster.local".to_owned(), root_namespace: ISTIO_NAMESPACE.to_owned() }
     }
 }
 

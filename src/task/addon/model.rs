@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::params::Expose;
+use crate::analysis::istio::managed;
+use crate::analysis::istio::membership::{DATAPLANE, INJECT};
 use crate::hex::hex;
+use crate::observe::discovery::ADDONS;
+use crate::observe::scrape;
 use crate::task::image;
 
 /// An addon: one Deployment with what belongs to it. Its data live as long as its pod.
@@ -100,8 +104,8 @@ impl Addon {
         let labels = [
             ("app.kubernetes.io/name", self.name),
             ("app.kubernetes.io/version", self.version),
-            ("app.kubernetes.io/part-of", "istio-addons"),
-            ("app.kubernetes.io/managed-by", "sailhand"),
+            ("app.kubernetes.io/part-of", ADDONS),
+            (managed::BY, managed::SAILHAND),
         ];
         DynamicObject {
             types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),
@@ -156,22 +160,22 @@ impl Addon {
 
     /// For ever: a Deployment's selector cannot be changed.
     fn selector(&self) -> Value {
-        json!({"app.kubernetes.io/name": self.name, "app.kubernetes.io/managed-by": "sailhand"})
+        json!({"app.kubernetes.io/name": self.name, managed::BY: managed::SAILHAND})
     }
 
     fn deployment(&self, files: &[(&str, String)], choices: Choices<'_>) -> DynamicObject {
         let mut labels = self.selector();
         labels["app.kubernetes.io/version"] = self.version.into();
         // Outside the mesh, so that strict mTLS does not shut the door.
-        labels["sidecar.istio.io/inject"] = "false".into();
-        labels["istio.io/dataplane-mode"] = "none".into();
+        labels[INJECT] = "false".into();
+        labels[DATAPLANE] = "none".into();
         let mut annotations = json!({});
         if !files.is_empty() {
             annotations["sailhand.meshery.io/configuration"] = hash(files).into();
         }
         if self.metrics {
-            annotations["prometheus.io/scrape"] = "true".into();
-            annotations["prometheus.io/port"] = self.probe.0.to_string().into();
+            annotations[scrape::ANNOTATION] = "true".into();
+            annotations[scrape::PORT_ANNOTATION] = self.probe.0.to_string().into();
         }
         let mut template = json!({"metadata": {"labels": labels}, "spec": self.pod(files, choices)});
         if annotations != json!({}) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::cluster::ObjectReport;
 use crate::task::DURATION;
 use crate::task::names::Namespace;
@@ -130,7 +131,7 @@ pub struct AddonReport {
 }
 
 pub(super) fn mesh() -> Namespace {
-    Namespace::known("istio-system")
+    Namespace::known(ISTIO_NAMESPACE)
 }
 
 pub(super) const fn five_minutes() -> Duration {

@@ -8,11 +8,14 @@ use serde_json::Value;
 
 use super::listing;
 use super::store::Store;
+use crate::analysis::istio::component::is_istiod;
 use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::pod::has_sidecar;
+use crate::analysis::istio::port::MERGED_METRICS;
 use crate::analysis::istio::waypoint::{Choice, is_waypoint};
 use crate::cluster::{self, Cluster};
 use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
+use crate::observe::scrape::PORT_ANNOTATION;
 use crate::task::Error;
 
 /// Namespaces whose permissions are checked.
@@ -123,15 +126,15 @@ fn sort(mut pod: Value, mesh: &mut Mesh) {
     }
     let metadata = &pod["metadata"];
     let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-    if metadata["labels"]["app"] == "istiod" && !mesh.root_namespaces.iter().any(|one| one == text("namespace")) {
+    if is_istiod(&metadata["labels"]) && !mesh.root_namespaces.iter().any(|one| one == text("namespace")) {
         mesh.root_namespaces.push(text("namespace").to_owned());
     }
     if !has_sidecar(&pod) {
         return;
     }
     let place = format!("{}/{}", text("namespace"), text("name"));
-    match metadata["annotations"]["prometheus.io/port"].as_str() {
-        Some("15020") => {}
+    match metadata["annotations"][PORT_ANNOTATION].as_str() {
+        Some(port) if port.parse() == Ok(MERGED_METRICS) => {}
         Some(_) => mesh.wrong_annotation.push(place.clone()),
         None => mesh.without_annotation.push(place.clone()),
     }

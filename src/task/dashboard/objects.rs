@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::plan::{Item, Set};
 use super::way::{OPERATOR, Operator, Reader, Sidecar};
 use super::{ApplyParams, ItemKind};
+use crate::analysis::istio::managed;
 
 /// One `ConfigMap` for the data source, and one for each dashboard.
 pub fn config_maps(set: &Set, params: &ApplyParams, sidecar: &Sidecar) -> Vec<DynamicObject> {
@@ -71,7 +72,7 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 fn object(api_version: &str, kind: &str, namespace: &str, item: &Item, data: Value) -> DynamicObject {
-    let labels = [("app.kubernetes.io/managed-by", "sailhand"), ("app.kubernetes.io/part-of", "istio-dashboards")];
+    let labels = [(managed::BY, managed::SAILHAND), ("app.kubernetes.io/part-of", "istio-dashboards")];
     DynamicObject {
         types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),
         metadata: ObjectMeta {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::ApplyParams;
 use super::plan::Set;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
+use crate::observe::discovery::is_addon;
 use crate::observe::image;
 use crate::observe::instance::ServiceAddress;
 use crate::task::Error;
@@ -104,7 +105,7 @@ pub async fn choose(cluster: &Cluster, grafana: &Store, params: &ApplyParams) ->
         Some(address) => read_service(cluster, address).await?,
         None => None,
     };
-    if params.by == Way::Auto && service.as_ref().is_some_and(is_our_addon) {
+    if params.by == Way::Auto && service.as_ref().is_some_and(|service| is_addon(service, "grafana")) {
         return Ok(Delivery::Addon);
     }
     if matches!(params.by, Way::Auto | Way::Sidecar)
@@ -134,12 +135,6 @@ pub async fn choose(cluster: &Cluster, grafana: &Store, params: &ApplyParams) ->
 
 async fn read_service(cluster: &Cluster, address: &ServiceAddress) -> Result<Option<Value>, Error> {
     Ok(cluster.get(&ObjectRef::new("v1", "Service", Some(&address.namespace), &address.name)).await?)
-}
-
-fn is_our_addon(service: &Value) -> bool {
-    let label = |name: &str| service["metadata"]["labels"][name].as_str().unwrap_or_default();
-    let has = [("managed-by", "sailhand"), ("part-of", "istio-addons"), ("name", "grafana")];
-    has.iter().all(|(name, value)| label(&format!("app.kubernetes.io/{name}")) == *value)
 }
 
 async fn sidecar(cluster: &Cluster, service: Option<&Value>) -> Result<Option<Sidecar>, Error> {

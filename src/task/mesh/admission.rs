@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::facts::list;
 use super::rendered_chart::Part;
+use crate::analysis::istio::component::ISTIOD_SELECTOR;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::admission::{AdmissionWebhook, Creation};
 use crate::mesh::usage::{self, Labels};
@@ -38,7 +39,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Vec<AdmissionWebhook>, Clu
 /// The webhooks whose Service does not exist or, for those of Istio, selects no control plane.
 pub(super) async fn dead(cluster: &Cluster) -> Result<Vec<Dead>, ClusterError> {
     let webhooks = read(cluster).await?;
-    let planes = list(cluster, "apps/v1", "Deployment", Some("app=istiod")).await?;
+    let planes = list(cluster, "apps/v1", "Deployment", Some(ISTIOD_SELECTOR)).await?;
     let mut services: BTreeMap<(String, String), Option<Value>> = BTreeMap::new();
     let mut found = Vec::new();
     for webhook in webhooks {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::analysis::istio::membership::{REVISION, control_plane_revision};
+use crate::analysis::istio::component::ISTIOD_SELECTOR;
+use crate::analysis::istio::membership::{REVISION, TAG, control_plane_revision};
 use crate::cluster::{self, Cluster, ObjectRef};
 use crate::mesh::{ControlPlane, Installed, Kubernetes, ObservedMesh, Provenance, Webhook, owner, usage};
 use crate::task::Error;
@@ -15,7 +16,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<ObservedMesh, Error> {
     let (version, stored, planes, webhooks, gateway_api) = tokio::try_join!(
         cluster.version(),
         cluster::stored(cluster),
-        list(cluster, "apps/v1", "Deployment", Some("app=istiod")),
+        list(cluster, "apps/v1", "Deployment", Some(ISTIOD_SELECTOR)),
         injectors(cluster),
         gateway_api(cluster),
     )?;
@@ -92,7 +93,7 @@ pub(super) fn webhook(configuration: &Value) -> Option<Webhook> {
     Some(Webhook {
         name: metadata["name"].as_str()?.to_owned(),
         revision: revision(metadata),
-        tag: metadata["labels"]["istio.io/tag"].as_str().map(str::to_owned),
+        tag: metadata["labels"][TAG].as_str().map(str::to_owned),
         hooks: hooks.clone(),
         owner: owner::of(configuration),
     })

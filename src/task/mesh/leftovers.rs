@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::active_pods::retain_active;
 use super::facts::list;
-use crate::analysis::istio::membership::LABELS;
+use crate::analysis::istio::component::is_ztunnel;
+use crate::analysis::istio::managed;
+use crate::analysis::istio::membership::{LABELS, REVISION};
+use crate::analysis::istio::pod::is_injected_gateway;
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
 use crate::prose::plural;
@@ -29,8 +33,6 @@ const RUNTIME_MAPS: [&str; 8] = [
 ];
 /// Those of them that it puts into every namespace.
 const EVERYWHERE: [&str; 2] = ["istio-ca-root-cert", "istio-ca-crl"];
-/// Namespace that is searched for a control plane without other objects.
-const DEFAULT_HOME: &str = "istio-system";
 /// The Secret of istiod's own certificate authority. One that is called `cacerts` is the user's.
 const CA_SECRET: &str = "istio-ca-secret";
 
@@ -89,7 +91,8 @@ pub(super) async fn instances(cluster: &Cluster) -> Result<Vec<String>, ClusterE
 pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut found = all(cluster, "v1", "ConfigMap").await?;
     found.retain(|map| map["metadata"]["name"].as_str().is_some_and(|name| RUNTIME_MAPS.contains(&name)));
-    let mut homes = BTreeSet::from([DEFAULT_HOME.to_owned()]);
+    // It may have a control plane without other objects.
+    let mut homes = BTreeSet::from([ISTIO_NAMESPACE.to_owned()]);
     let elected = found.iter().filter(|map| !EVERYWHERE.iter().any(|name| map["metadata"]["name"] == *name));
     homes.extend(elected.filter_map(|map| map["metadata"]["namespace"].as_str()).map(str::to_owned));
     for home in homes {
@@ -168,7 +171,7 @@ fn is_istios(object: &Value) -> bool {
 
 fn is_orphan(object: &Value, living: &BTreeSet<&str>) -> bool {
     let labels = usage::labels(object);
-    let revision = labels.get("istio.io/rev").filter(|it| !it.is_empty());
+    let revision = labels.get(REVISION).filter(|it| !it.is_empty());
     revision.map_or(living.is_empty(), |revision| !living.contains(revision.as_str()))
 }
 
@@ -202,7 +205,7 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     if !with_mesh_labels.is_empty() {
         left.push(format!("mesh labels on namespaces: {}", with_mesh_labels.join(", ")));
     }
-    let made = list(cluster, "apps/v1", "Deployment", Some("gateway.istio.io/managed")).await?;
+    let made = list(cluster, "apps/v1", "Deployment", Some(managed::GATEWAY)).await?;
     let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
     for one in &made {
         left.push(format!("Deployment {}/{}, made for a Gateway", text(one, "namespace"), text(one, "name")));
@@ -251,11 +254,9 @@ pub(super) async fn users(
     let pods = meshed(cluster).await?;
     // A gateway goes with its revision, ztunnel with the last one.
     let last = facts.installed(Component::Istiod).all(|istiod| revisions.contains(istiod.name.as_str()));
-    let is_ztunnel = |pod: &Value| pod["metadata"]["labels"]["app"] == "ztunnel";
-    let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
     let proxies: Vec<_> = pods
         .iter()
-        .filter(|pod| !(is_gateway(pod) || last && is_ztunnel(pod)))
+        .filter(|pod| !(is_injected_gateway(*pod) || last && is_ztunnel(&pod["metadata"]["labels"])))
         .filter_map(usage::proxy)
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();

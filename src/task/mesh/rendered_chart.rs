@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::common_params::CommonParams;
 use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
+use crate::analysis::istio::managed;
+use crate::analysis::istio::membership::TAG;
 use crate::chart::{Chart, Charts, Release};
 use crate::cluster::{
     ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait,
 };
-use crate::mesh::{Component, Keep, Kubernetes, PlannedChart, Provenance, Request, owner, support};
+use crate::mesh::{Component, Keep, Kubernetes, PlannedChart, Provenance, Request, support};
 use crate::task::{Error, TaskContext, names};
 
 /// A step with what it puts into the cluster.
@@ -48,7 +50,7 @@ pub(super) async fn render(
         _ => manifest::read(&text)?,
     };
     if let Keep::Tag(tag) = &step.keep {
-        objects.retain(|object| label(object, "istio.io/tag") == Some(tag));
+        objects.retain(|object| label(object, TAG) == Some(tag));
     }
     for object in &mut objects {
         sign(object);
@@ -81,7 +83,7 @@ fn sign(object: &mut DynamicObject) {
         annotations.insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
     }
     let labels = object.metadata.labels.get_or_insert_default();
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), owner::MANAGED_BY.to_owned());
+    labels.insert(managed::BY.to_owned(), managed::SAILHAND.to_owned());
 }
 
 impl Part {

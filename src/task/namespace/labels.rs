@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::params::Mode;
-use crate::analysis::istio::membership::{DATAPLANE, INJECTION, LABELS, REVISION};
+use crate::analysis::istio::membership::{AMBIENT, DATAPLANE, INJECTION, LABELS, REVISION};
 use crate::cluster::FieldConflict;
 
 /// Owns the labels in `managedFields`.
@@ -94,7 +94,7 @@ fn wanted(request: LabelRequest<'_>) -> Option<(&'static str, &str)> {
         Mode::Enabled => Some((INJECTION, "enabled")),
         Mode::Disabled => Some((INJECTION, "disabled")),
         Mode::Revision => request.revision.map(|revision| (REVISION, revision)),
-        Mode::Ambient => Some((DATAPLANE, "ambient")),
+        Mode::Ambient => Some((DATAPLANE, AMBIENT)),
         Mode::None => None,
     }
 }

@@ -3,11 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::params::{Access, Action, ApplyParams, Kind, Mode, Mtls, Of, Preset, Rule, Scope};
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::task::Error;
 use crate::task::names::Namespace;
-
-/// The namespace of a mesh's own policies unless the mesh has another.
-const ROOT: &str = "istio-system";
 
 /// A policy with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub struct Policy {
 impl Scope {
     /// Where the object goes.
     pub(super) fn namespace(&self) -> Namespace {
-        self.namespace.clone().unwrap_or_else(|| Namespace::known(ROOT))
+        self.namespace.clone().unwrap_or_else(|| Namespace::known(ISTIO_NAMESPACE))
     }
 
     /// The workloads in scope, as text.

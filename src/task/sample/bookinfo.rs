@@ -2,6 +2,7 @@
 //! samples/bookinfo (ports, images, labels, accounts); every image answers `/health`.
 
 use super::model::{Application, Component, Entry, PLAIN, Path, Port, Probe};
+use crate::observe::scrape;
 
 const PORT: Port = Port { name: "http", number: 9080, target: 9080 };
 
@@ -51,9 +52,9 @@ pub const BOOKINFO: Application = Application {
             account: Some("bookinfo-productpage"),
             image: "docker.io/istio/examples-bookinfo-productpage-{version}:1.20.3",
             annotations: &[
-                ("prometheus.io/scrape", "true"),
-                ("prometheus.io/port", "9080"),
-                ("prometheus.io/path", "/metrics"),
+                (scrape::ANNOTATION, "true"),
+                (scrape::PORT_ANNOTATION, "9080"),
+                (scrape::PATH_ANNOTATION, "/metrics"),
             ],
             scratch: &["/tmp"],
             ..SERVICE

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::{Map, Value, json};
 
+use crate::analysis::istio::managed;
 use crate::task::image::mirrored;
 
 /// An application: components, and the one that is reached from outside.
@@ -186,7 +187,7 @@ impl Application {
             ("app", component),
             ("app.kubernetes.io/name", component),
             ("app.kubernetes.io/part-of", self.name),
-            ("app.kubernetes.io/managed-by", "sailhand"),
+            (managed::BY, managed::SAILHAND),
         ];
         DynamicObject {
             types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),

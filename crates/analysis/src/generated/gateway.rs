@@ -5,18 +5,18 @@
 use std::collections::BTreeMap;
 
 use super::{Source, generated, map, possible};
+use crate::istio::pod::PROXY_CONTAINER;
+use crate::istio::{managed, port};
 use crate::{Kind, Resource, Value};
 
 /// Classes whose Gateways give their own name to what is deployed.
-const WITHOUT_SUFFIX: [&str; 2] = ["istio-waypoint", "istio-east-west"];
-/// The port for health checks that each deployed Service has.
-const STATUS_PORT: i64 = 15_021;
+const WITHOUT_SUFFIX: [&str; 2] = [managed::WAYPOINT_CLASS, managed::EAST_WEST_CLASS];
 
 /// Service, Deployment and `ServiceAccount` of a Gateway, and the Secrets that cert-manager makes for it.
 pub fn objects(gateway: &Resource) -> Vec<Resource> {
     let mut made: Vec<Resource> = possible::gateway_secrets(gateway).into_iter().collect();
     let class = gateway.spec()["gatewayClassName"].text();
-    if class.is_empty() || class == "istio-remote" || !is_managed(gateway) {
+    if class.is_empty() || class == managed::REMOTE_CLASS || !is_managed(gateway) {
         return made;
     }
     let source = Source::of(&gateway.root);
@@ -26,10 +26,10 @@ pub fn objects(gateway: &Resource) -> Vec<Resource> {
     let account = gateway.annotation("gateway.istio.io/service-account").unwrap_or(name);
     let labels = labels(gateway, source.name, class);
     let metadata = map([("name", Value::string(name)), ("labels", labels.clone())]);
-    let selector = map([("gateway.networking.k8s.io/gateway-name", Value::string(source.name))]);
+    let selector = map([(managed::GATEWAY_NAME, Value::string(source.name))]);
     let service =
         map([("metadata", metadata.clone()), ("spec", map([("selector", selector), ("ports", ports(gateway))]))]);
-    let container = map([("name", Value::string("istio-proxy")), ("image", Value::string("auto"))]);
+    let container = map([("name", Value::string(PROXY_CONTAINER)), ("image", Value::string("auto"))]);
     let pod = map([("containers", Value::List(Box::new([container]))), ("serviceAccountName", Value::string(account))]);
     let template = map([("metadata", map([("labels", labels)])), ("spec", pod)]);
     let deployment = map([("metadata", metadata.clone()), ("spec", map([("template", template)]))]);
@@ -49,11 +49,10 @@ fn is_managed(gateway: &Resource) -> bool {
 }
 
 fn labels(gateway: &Resource, name: &str, class: &str) -> Value {
-    let controller = if class == "istio-waypoint" { "istio.io-mesh-controller" } else { "istio.io-gateway-controller" };
     let mut labels = BTreeMap::from([
-        ("gateway.networking.k8s.io/gateway-name".to_owned(), name.to_owned()),
+        (managed::GATEWAY_NAME.to_owned(), name.to_owned()),
         ("gateway.networking.k8s.io/gateway-class-name".to_owned(), class.to_owned()),
-        ("gateway.istio.io/managed".to_owned(), controller.to_owned()),
+        (managed::GATEWAY.to_owned(), managed::controller_of(class).to_owned()),
         // Of releases before 1.23.
         ("istio.io/gateway-name".to_owned(), name.to_owned()),
     ]);
@@ -67,13 +66,14 @@ fn ports(gateway: &Resource) -> Value {
     if !matches!(gateway.spec()["allowedListeners"]["namespaces"]["from"].text(), "" | "None") {
         return Value::Null;
     }
-    let port = |name: &str, number: i64| map([("name", Value::string(name)), ("port", Value::Int(number))]);
-    let mut ports = vec![(STATUS_PORT, port("status-port", STATUS_PORT))];
+    let named = |name: &str, number: i64| map([("name", Value::string(name)), ("port", Value::Int(number))]);
+    let health = i64::from(port::HEALTH);
+    let mut ports = vec![(health, named("status-port", health))];
     for listener in gateway.spec()["listeners"].items() {
         let Some(number) = listener["port"].as_int() else { continue };
         if ports.iter().all(|(known, _)| *known != number) {
             let protocol = listener["protocol"].text().to_ascii_lowercase();
-            ports.push((number, port(&format!("{protocol}-{}", listener["name"].text()), number)));
+            ports.push((number, named(&format!("{protocol}-{}", listener["name"].text()), number)));
         }
     }
     Value::List(ports.into_iter().map(|(_, port)| port).collect())

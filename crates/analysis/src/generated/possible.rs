@@ -2,6 +2,7 @@
 //! states the name, otherwise with any name.
 
 use super::{SECRET, SERVICE, SERVICE_ACCOUNT, Source, WORKLOAD, generated, map};
+use crate::mesh::ISTIO_NAMESPACE;
 use crate::resource::group_and_version;
 use crate::{Kind, Resource, Value};
 
@@ -150,7 +151,7 @@ fn made(root: &Value) -> Vec<Made> {
         }
         ("kustomize.toolkit.fluxcd.io", "Kustomization") => vec![any(&or(&spec["targetNamespace"], "*"))],
         ("sailoperator.io" | "operator.istio.io" | "install.istio.io", _) => {
-            vec![any(&or(&spec["namespace"], "istio-system")), any(".")]
+            vec![any(&or(&spec["namespace"], ISTIO_NAMESPACE)), any(".")]
         }
         ("serving.knative.dev", _) => vec![one(SERVICE, ".", format!("{name}*"))],
         ("monitoring.coreos.com", "PodMonitor" | "ServiceMonitor" | "PrometheusRule" | "Probe") => Vec::new(),

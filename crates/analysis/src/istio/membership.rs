@@ -7,8 +7,15 @@ use super::Json;
 pub const INJECTION: &str = "istio-injection";
 /// Label of a namespace that selects a revision or tag; of a control plane, its revision.
 pub const REVISION: &str = "istio.io/rev";
+/// Label of an injector with the tag that it is for.
+pub const TAG: &str = "istio.io/tag";
+/// Label of a pod that switches sidecar injection on or off, and takes precedence over its namespace. As an annotation it is
+/// deprecated.
+pub const INJECT: &str = "sidecar.istio.io/inject";
 /// Label of a namespace or pod that switches ambient mode on or off.
 pub const DATAPLANE: &str = "istio.io/dataplane-mode";
+/// Value of [`DATAPLANE`] that switches ambient mode on.
+pub const AMBIENT: &str = "ambient";
 /// The labels by which a namespace is part of the mesh or explicitly not.
 pub const LABELS: [&str; 3] = [INJECTION, REVISION, DATAPLANE];
 
@@ -53,7 +60,7 @@ impl<'a> NamespaceMode<'a> {
     /// Whether pods are in the ambient mesh unless their own labels refuse it. A sidecar overrides the label.
     #[must_use]
     pub fn is_ambient(&self) -> bool {
-        self.dataplane == Some("ambient") && !self.injects()
+        self.dataplane == Some(AMBIENT) && !self.injects()
     }
 
     /// Whether pods are in the mesh either way.

@@ -1,6 +1,9 @@
 //! Pods. Source: Kubernetes, "Pod Lifecycle"; istio `pkg/kube/inject`.
 
-use super::Json;
+use super::{Json, managed};
+
+/// Name of the proxy's container in pods with a sidecar, of gateways and of waypoints.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
 
 /// Whether a pod has ended for good: it succeeded or failed, so that it serves nothing and is never restarted.
 pub fn has_ended<J: Json>(pod: &J) -> bool {
@@ -15,9 +18,18 @@ pub fn has_sidecar<J: Json>(pod: &J) -> bool {
 
 /// The container `istio-proxy` of a pod or pod template, as [`has_sidecar`] finds it.
 pub fn proxy_container<J: Json>(pod: &J) -> Option<&J> {
+    proxy_containers(pod).find(|one| one.field("image").is_some())
+}
+
+/// The containers `istio-proxy` of a pod or pod template in either list, also those without an image.
+pub fn proxy_containers<J: Json>(pod: &J) -> impl Iterator<Item = &J> {
     let lists = ["containers", "initContainers"].into_iter().filter_map(|list| pod.path(&["spec", list]));
-    let is_proxy = |one: &&J| one.string_at(&["name"]) == Some("istio-proxy") && one.field("image").is_some();
-    lists.flat_map(Json::array).find(is_proxy)
+    lists.flat_map(Json::array).filter(|one| is_proxy_container(*one))
+}
+
+/// Whether a container is the proxy's, by its name.
+pub fn is_proxy_container<J: Json>(container: &J) -> bool {
+    container.string_at(&["name"]) == Some(PROXY_CONTAINER)
 }
 
 /// Whether ztunnel handles the traffic of a pod. Istio's CNI plugin sets the annotation. Source: istio
@@ -26,29 +38,27 @@ pub fn is_redirected<J: Json>(pod: &J) -> bool {
     pod.string_at(&["metadata", "annotations", "ambient.istio.io/redirection"]) == Some("enabled")
 }
 
-/// Label of the pods and Services of a Gateway of the Gateway API, with the name of the Gateway.
-pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-
 /// Whether a pod, or a pod template, is a gateway or waypoint: a proxy without an application. Recognizes those that
 /// istiod creates for a Gateway of the Gateway API, those of Istio's chart `gateway`, which requests the injection template
 /// of a gateway, and those with the label `istio` of the older charts. istiod has that label too, with the value `pilot`.
 pub fn is_gateway<J: Json>(pod: &J) -> bool {
-    let label = |key: &str| pod.string_at(&["metadata", "labels", key]);
-    let templates = pod.string_at(&["metadata", "annotations", "inject.istio.io/templates"]);
-    templates == Some("gateway")
-        || label(GATEWAY_NAME).is_some()
-        || label(MANAGED).is_some_and(|by| by.starts_with("istio.io-"))
-        || label("istio").is_some_and(|component| component != "pilot")
+    is_injected_gateway(pod)
+        || pod.path(&["metadata", "labels"]).is_some_and(|labels| {
+            labels.string_at(&[managed::GATEWAY_NAME]).is_some()
+                || managed::is_of_gateway(labels)
+                || labels.string_at(&["istio"]).is_some_and(|component| component != "pilot")
+        })
 }
 
-/// Label of the pods that istiod creates for a Gateway of the Gateway API, with the name of the controller. Source: istio
-/// `pkg/config/constants/constants.go`.
-const MANAGED: &str = "gateway.istio.io/managed";
+/// Whether a pod, or a pod template, requests the injection template of a gateway, as those of Istio's chart `gateway`.
+pub fn is_injected_gateway<J: Json>(pod: &J) -> bool {
+    pod.string_at(&["metadata", "annotations", "inject.istio.io/templates"]) == Some("gateway")
+}
 
 /// Whether a pod is a waypoint that istiod created. A waypoint is a gateway by [`is_gateway`], but it gets no requests from
 /// outside the mesh, and policies with a selector do not apply to it.
 pub fn is_waypoint<J: Json>(pod: &J) -> bool {
-    pod.string_at(&["metadata", "labels", MANAGED]) == Some("istio.io-mesh-controller")
+    pod.path(&["metadata", "labels"]).is_some_and(managed::is_of_waypoint)
 }
 
 #[cfg(test)]
@@ -72,7 +82,7 @@ mod tests {
         let labels = |labels: serde_json::Value| json!({"metadata": {"labels": labels}});
         for (pod, expected) in [
             (json!({"metadata": {"annotations": {"inject.istio.io/templates": "gateway"}}}), true),
-            (labels(json!({GATEWAY_NAME: "web"})), true),
+            (labels(json!({"gateway.networking.k8s.io/gateway-name": "web"})), true),
             (labels(json!({"gateway.istio.io/managed": "istio.io-gateway-controller"})), true),
             (labels(json!({"gateway.istio.io/managed": "istio.io-mesh-controller"})), true),
             (labels(json!({"istio": "ingressgateway"})), true),

@@ -1,6 +1,7 @@
 //! Checks policies that match client identities where clients may connect without mutual TLS and have no identity.
 //! Source: Kiali's check KIA0105; istio.io, security concepts, "Dependency on mutual TLS"; istio/istio#19197.
 
+use crate::istio::managed::GATEWAY_NAME;
 use crate::rules::mutual_tls::mode::{self, EffectiveMode, Mode};
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
@@ -78,11 +79,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
     let labels = Selector::new(spec.at("selector.matchLabels"));
     // Clients of an ingress gateway are outside the mesh; the Gateway's TLS settings apply to their certificates.
-    if labels
-        .pairs()
-        .iter()
-        .any(|(key, value)| *key == "gateway.networking.k8s.io/gateway-name" || value.contains("gateway"))
-    {
+    if labels.pairs().iter().any(|(key, value)| *key == GATEWAY_NAME || value.contains("gateway")) {
         return;
     }
     let EffectiveMode { mode, policy: by } = mode::of_workload(view, &policy.namespace, &labels, None);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::istio::pod::is_proxy_container;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
 pub static RULE: Rule = Rule {
@@ -99,7 +100,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         let pod = &workload.pod_template()["spec"];
         let containers = || pod["containers"].items().iter().chain(pod["initContainers"].items());
         // The ports of a gateway come from Gateway resources.
-        if containers().any(|container| container["name"].text() == "istio-proxy") && workload.kind != Kind::Pod {
+        if containers().any(is_proxy_container) && workload.kind != Kind::Pod {
             return;
         }
         let declared = || containers().flat_map(|container| container["ports"].items());

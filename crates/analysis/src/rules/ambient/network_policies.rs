@@ -2,6 +2,7 @@
 //! HBONE uses port 15008.
 
 use super::waypoint::is_ambient;
+use crate::istio::port::HBONE;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -49,8 +50,6 @@ spec:
     also: &[],
 };
 
-const HBONE: i64 = 15008;
-
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     let rules = policy.spec()["ingress"].items();
     // A policy without rules is meant to block all traffic; a rule without ports allows all ports.
@@ -62,11 +61,12 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
 }
 
 fn lets_hbone_in(rule: &Value) -> bool {
+    let hbone = i64::from(HBONE);
     let ports = rule["ports"].items();
     ports.is_empty()
         || ports.iter().any(|port| match (port["port"].as_int(), port["endPort"].as_int()) {
-            (Some(first), Some(last)) => (first..=last).contains(&HBONE),
-            (Some(port), None) => port == HBONE,
+            (Some(first), Some(last)) => (first..=last).contains(&hbone),
+            (Some(port), None) => port == hbone,
             // A protocol without a port allows all of its ports.
             (None, _) => port["port"].is_null() && matches!(port["protocol"].text(), "" | "TCP"),
         })

@@ -1,7 +1,7 @@
 //! Checks for pods that are enrolled both with a sidecar and in ambient mode. Source: istio.io, ambient, "Add workloads
 //! to the mesh", "Pod selection logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
 
-use crate::istio::membership::DATAPLANE;
+use crate::istio::membership::{AMBIENT, DATAPLANE};
 use crate::istio::pod;
 use crate::membership::{has_sidecar, own_injection};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
@@ -92,7 +92,7 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     let mode = workload.pod_labels()[DATAPLANE].as_str();
     let redirected = pod::is_redirected(&workload.root);
     let by = if has_proxy { "has a sidecar" } else { "requests a sidecar" };
-    if mode == Some("ambient") || redirected {
+    if mode == Some(AMBIENT) || redirected {
         let message = format!("{} {by} and has the ambient label", workload.name);
         findings.add(&SH7155, workload, message);
     } else if mode.is_none() && !pod::is_gateway(workload.pod_template()) && view.mode_of(workload).is_ambient() {

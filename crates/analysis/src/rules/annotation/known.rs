@@ -6,6 +6,7 @@
 
 use super::table::{self, Change, SET_BY_ISTIO};
 use super::value;
+use crate::istio::membership::INJECT;
 use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, Value, View, WORKLOADS};
 use sailhand_base::suggest;
 
@@ -132,8 +133,6 @@ spec: {containers: [{name: cart, image: cart}]}
     },
     also: &[],
 };
-
-const INJECT: &str = "sidecar.istio.io/inject";
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let kind = resource.kind;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::istio::component::is_istiod;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, mesh};
 
 pub static RULE: Rule = Rule {
@@ -185,7 +186,7 @@ fn check_roots(maps: &[Arc<Resource>], findings: &mut Findings) {
 
 fn check_names(deployments: &[Arc<Resource>], findings: &mut Findings) {
     let mut names: BTreeMap<String, &Arc<Resource>> = BTreeMap::new();
-    for istiod in deployments.iter().filter(|deployment| deployment.label("app") == Some("istiod")) {
+    for istiod in deployments.iter().filter(|deployment| is_istiod(deployment.labels())) {
         let containers = istiod.pod_template()["spec"]["containers"].items();
         let name = containers
             .iter()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::istio::topology::NETWORK;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -95,17 +96,15 @@ spec: {type: LoadBalancer, ports: [{name: tls, port: 15443}]}
     also: &[],
 };
 
-const LABEL: &str = "topology.istio.io/network";
-
 fn check(view: &View<'_>, findings: &mut Findings) {
     let roots = view.named(Kind::Namespace, "", view.root_namespace());
     if roots.len() < 2 {
         return;
     }
     let mut networks = BTreeMap::new();
-    let Some(named) = roots.iter().find(|root| root.label(LABEL).is_some()) else { return };
+    let Some(named) = roots.iter().find(|root| root.label(NETWORK).is_some()) else { return };
     for root in roots {
-        let Some(network) = root.label(LABEL) else {
+        let Some(network) = root.label(NETWORK) else {
             let message =
                 format!("cluster {} has no network name, but cluster {} has one", root.cluster, named.cluster);
             findings.add(&SH7404, root, message).arguments([&*root.cluster, &*named.cluster]).related(named);
@@ -117,14 +116,14 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     for (network, root) in networks {
-        let has_gateway = view.all(Kind::Service).iter().any(|service| service.label(LABEL) == Some(network))
-            || view.all(Kind::KubernetesGateway).iter().any(|gateway| gateway.label(LABEL) == Some(network));
+        let has_gateway = view.all(Kind::Service).iter().any(|service| service.label(NETWORK) == Some(network))
+            || view.all(Kind::KubernetesGateway).iter().any(|gateway| gateway.label(NETWORK) == Some(network));
         // Without any Service of the cluster the gateway may exist unseen.
         let is_known = view.all(Kind::Service).iter().any(|service| service.cluster == root.cluster)
-            || view.all(Kind::Service).iter().any(|service| service.label(LABEL).is_some());
+            || view.all(Kind::Service).iter().any(|service| service.label(NETWORK).is_some());
         if is_known && !has_gateway {
             let message = format!("no Service or Gateway is labeled as the gateway of network {network}");
-            findings.add(&SH7405, root, message).field(format!("metadata.labels[\"{LABEL}\"]")).arguments([network]);
+            findings.add(&SH7405, root, message).field(format!("metadata.labels[\"{NETWORK}\"]")).arguments([network]);
         }
     }
 }

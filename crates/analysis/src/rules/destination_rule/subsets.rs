@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::istio::topology;
 use crate::rules::support::{completeness, suggest};
 use crate::{
     Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, Within, hosts,
@@ -136,7 +137,7 @@ static ENTRIES: KeyIndex = KeyIndex {
 const NODE_LABELS: [&str; 3] =
     ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
 const HOSTNAME: &str = "kubernetes.io/hostname";
-const ELSEWHERE: [&str; 2] = ["topology.istio.io/cluster", "topology.istio.io/network"];
+const ELSEWHERE: [&str; 2] = [topology::CLUSTER, topology::NETWORK];
 
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let host = rule.spec()["host"].text();

@@ -1,6 +1,7 @@
 //! Checks for Gateways whose class does not exist. Source: Gateway API, `GatewayClass`; Kiali's check KIA1504.
 
 use super::status::is_refused;
+use crate::istio::managed::{EAST_WEST_CLASS, REMOTE_CLASS, WAYPOINT_CLASS};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -46,7 +47,7 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
 };
 
 /// Classes that istiod creates automatically.
-const BUILT_IN: [&str; 5] = ["istio", "istio-remote", "istio-waypoint", "istio-east-west", "istio-agentgateway"];
+const BUILT_IN: [&str; 5] = ["istio", REMOTE_CLASS, WAYPOINT_CLASS, EAST_WEST_CLASS, "istio-agentgateway"];
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let class = gateway.spec()["gatewayClassName"].text();

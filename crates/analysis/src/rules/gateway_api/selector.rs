@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::istio::pod::GATEWAY_NAME;
+use crate::istio::managed::GATEWAY_NAME;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
 const POLICIES: &[Kind] = &[Kind::AuthorizationPolicy, Kind::RequestAuthentication, Kind::Telemetry, Kind::WasmPlugin];

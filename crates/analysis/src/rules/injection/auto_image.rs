@@ -3,6 +3,7 @@
 //! Differs from istioctl: a Deployment is reported only if injectors are among the objects, because manifests alone do
 //! not show which injectors the cluster has.
 
+use crate::istio::pod::is_proxy_container;
 use crate::istio::selector;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -84,9 +85,8 @@ spec: {containers: [{name: istio-proxy, image: 'registry.istio.io/release/proxyv
 
 fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     let containers = workload.pod_template().at("spec.containers").items();
-    let Some(index) = containers
-        .iter()
-        .position(|container| container["name"].text() == "istio-proxy" && container["image"].text() == "auto")
+    let Some(index) =
+        containers.iter().position(|container| is_proxy_container(container) && container["image"].text() == "auto")
     else {
         return;
     };

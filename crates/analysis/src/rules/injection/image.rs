@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::istio::membership::{INJECTION, REVISION};
+use crate::istio::pod::proxy_containers;
 use crate::mesh::read_embedded;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
@@ -113,10 +114,7 @@ fn has_other_image(view: &View<'_>, pod: &Resource, image: &str) -> bool {
     if pod.annotation("sidecar.istio.io/proxyImage").is_some_and(|image| !image.is_empty()) {
         return false;
     }
-    let spec = pod.spec();
-    let containers = spec["containers"].items().iter().chain(spec["initContainers"].items());
-    let mut proxies = containers.filter(|container| container["name"].text() == "istio-proxy");
-    proxies.any(|proxy| {
+    proxy_containers(pod.pod_template()).any(|proxy| {
         let own = proxy["image"].text();
         own != image && own.strip_prefix(image).and_then(|rest| rest.strip_prefix('-')) != Some(&image_type(view, pod))
     })

@@ -4,7 +4,7 @@
 //! Differs from istioctl: the injector's settings are those of the default revision; pods that have ended or are in
 //! ambient mode need no sidecar.
 
-use crate::istio::membership::{DATAPLANE, INJECTION, REVISION};
+use crate::istio::membership::{AMBIENT, DATAPLANE, INJECTION, REVISION};
 use crate::istio::pod::{has_ended, is_redirected};
 use crate::membership::{has_sidecar, own_injection};
 use crate::mesh::ISTIO_NAMESPACE;
@@ -165,7 +165,7 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
             .arguments([listed]);
     }
     let is_said = injection.is_some_and(|injection| !injection.is_empty()) || namespace.label(REVISION).is_some();
-    if is_said || namespace.label(DATAPLANE) == Some("ambient") {
+    if is_said || namespace.label(DATAPLANE) == Some(AMBIENT) {
         return;
     }
     if injects_by_default(view) {

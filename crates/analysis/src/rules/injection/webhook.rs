@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::istio::membership::{INJECTION, REVISION};
+use crate::istio::membership::{INJECT, INJECTION, REVISION};
 use crate::istio::selector;
 use crate::rules::support::{completeness, text};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
@@ -125,7 +125,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
         }
     };
     let namespaces = labels(INJECTION, ["enabled", "disabled"])(|webhook| &webhook["namespaceSelector"]);
-    let pods = labels("sidecar.istio.io/inject", ["true", "false"])(|webhook| &webhook["objectSelector"]);
+    let pods = labels(INJECT, ["true", "false"])(|webhook| &webhook["objectSelector"]);
     // Groups webhooks by their overlap, so that each is reported once.
     let mut overlaps: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for in_namespace in &namespaces {

@@ -1,5 +1,6 @@
 //! Checks istiod's debug interface and token policy. Source: istio.io, security best practices, "Control plane".
 
+use crate::istio::component::{DISCOVERY_CONTAINER, is_istiod};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -74,11 +75,11 @@ spec:
 };
 
 fn check(_: &View<'_>, deployment: &Resource, findings: &mut Findings) {
-    if deployment.label("app") != Some("istiod") {
+    if !is_istiod(deployment.labels()) {
         return;
     }
     let containers = deployment.pod_template()["spec"]["containers"].items();
-    let found = containers.iter().enumerate().find(|(_, container)| container["name"].text() == "discovery");
+    let found = containers.iter().enumerate().find(|(_, container)| container["name"].text() == DISCOVERY_CONTAINER);
     let Some((index, discovery)) = found else { return };
     let field = || format!("spec.template.spec.containers[{index}].env");
     if !discovery["args"].texts().any(|argument| argument == "--httpAddr=")

@@ -1,6 +1,8 @@
 //! Checks the version skew between proxies and the control plane, and between the containers of a pod. Source:
 //! istio.io, supported releases ("control plane/data plane skew"); istio-vet `meshversion` (init image).
 
+use crate::istio::component::{DISCOVERY_CONTAINER, is_istiod};
+use crate::istio::pod::PROXY_CONTAINER;
 use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
@@ -81,13 +83,14 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let newest = view
         .in_namespace(Kind::Deployment, view.root_namespace())
         .iter()
-        .filter(|deployment| deployment.label("app") == Some("istiod"))
-        .filter_map(|istiod| minor(image(&istiod.pod_template()["spec"]["containers"], "discovery")?))
+        .filter(|deployment| is_istiod(deployment.labels()))
+        .filter_map(|istiod| minor(image(&istiod.pod_template()["spec"]["containers"], DISCOVERY_CONTAINER)?))
         .max();
     let (mut old, mut mixed): (Vec<&Resource>, Vec<&Resource>) = (Vec::new(), Vec::new());
     for pod in view.in_namespace(Kind::Pod, namespace) {
         let spec = pod.spec();
-        let found = image(&spec["containers"], "istio-proxy").or_else(|| image(&spec["initContainers"], "istio-proxy"));
+        let found =
+            image(&spec["containers"], PROXY_CONTAINER).or_else(|| image(&spec["initContainers"], PROXY_CONTAINER));
         let Some(proxy) = found else { continue };
         if let (Some(newest), Some(own)) = (newest, minor(proxy))
             && (own.0 != newest.0 || own.1 + 2 < newest.1 || own.1 > newest.1)

@@ -75,3 +75,21 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         finding.related(other);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn pods_that_istiod_creates_for_a_gateway_need_no_app_label() {
+        let with = |controller: &str| {
+            let labels = format!("{{gateway.istio.io/managed: {controller}, run: gateway}}");
+            let deployment = super::SH7312.example.before.replace("{run: cart}", &labels);
+            deployment.replace("namespace: shop}", &format!("namespace: shop, labels: {labels}}}"))
+        };
+        for controller in ["istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller"] {
+            assert!(!reported(&with(controller)).contains("SH7312"), "{controller}");
+        }
+        assert!(reported(&with("example.com-controller")).contains("SH7312"));
+    }
+}

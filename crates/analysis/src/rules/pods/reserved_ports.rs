@@ -2,6 +2,8 @@
 //! Istio".
 
 use super::owned::{is_owned, template_path};
+use crate::istio::pod::is_proxy_container;
+use crate::istio::port::RESERVED;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
@@ -62,20 +64,17 @@ spec:
     also: &[],
 };
 
-/// Without the ports that only the control plane uses.
-const RESERVED: [i64; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
-
 fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     if is_owned(workload) {
         return;
     }
     let containers = workload.pod_template()["spec"]["containers"].items();
     for (index, container) in containers.iter().enumerate() {
-        if container["name"].text() == "istio-proxy" {
+        if is_proxy_container(container) {
             continue;
         }
         for (at, port) in container["ports"].items().iter().enumerate() {
-            let Some(number) = port["containerPort"].as_int().filter(|number| RESERVED.contains(number)) else {
+            let Some(number) = port["containerPort"].as_int().filter(|number| is_reserved(*number)) else {
                 continue;
             };
             if !view.is_injected(workload) {
@@ -90,6 +89,10 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
                 .arguments([name, &number.to_string()]);
         }
     }
+}
+
+fn is_reserved(number: i64) -> bool {
+    RESERVED.iter().any(|port| i64::from(*port) == number)
 }
 
 #[cfg(test)]

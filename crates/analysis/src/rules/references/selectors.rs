@@ -1,6 +1,7 @@
 //! Checks for selectors that match no workload, for the kinds that istioctl does not check. Source: Kiali's check
 //! KIA0004; istio/istio#51273 for workloads scaled to zero.
 
+use crate::istio::managed::GATEWAY_NAME;
 use crate::rules::support::completeness::{are_unknown_pods, knows_workloads};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
@@ -97,7 +98,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         return;
     }
     // A gateway's pods are created from its Gateway resource.
-    if labels["gateway.networking.k8s.io/gateway-name"].is_set() {
+    if labels[GATEWAY_NAME].is_set() {
         return;
     }
     let place = if is_everywhere { "anywhere".to_owned() } else { format!("in namespace {}", resource.namespace) };

@@ -2,6 +2,7 @@
 //!
 //! Differs from istioctl: a variable with `valueFrom` (ConfigMap or Secret) counts as set.
 
+use crate::istio::component::is_istiod;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -56,7 +57,7 @@ const SHOWN: usize = 5;
 
 fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     let policies = view.all(Kind::RequestAuthentication);
-    if deployment.label("app") != Some("istiod") || policies.is_empty() {
+    if !is_istiod(deployment.labels()) || policies.is_empty() {
         return;
     }
     let containers = deployment.pod_template().at("spec.containers").items();

@@ -2,6 +2,7 @@
 
 use sailhand_base::suggest;
 
+use crate::membership::{is_control_plane, is_managed_gateway};
 use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -75,14 +76,10 @@ const STANDARD: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernete
 /// Ports of SMTP, DNS, `MySQL` and `MongoDB`. Their servers may send first, and Istio treats the ports as TCP whatever
 /// their names are.
 const TCP_PORTS: [i64; 4] = [25, 53, 3306, 27017];
-/// Controllers that create Services, whose ports a user does not name.
-const MANAGED_BY: [&str; 3] =
-    ["istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller"];
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
-    let is_control_plane = service.label("istio").is_some() || service.label("release") == Some("istio");
-    let is_managed = service.label("gateway.istio.io/managed").is_some_and(|by| MANAGED_BY.contains(&by));
-    if is_control_plane || is_managed {
+    // A user does not name the ports of the Service that istiod creates for a Gateway.
+    if is_control_plane(service) || is_managed_gateway(service) {
         return;
     }
     let is_external = service.spec()["type"].text() == "ExternalName";

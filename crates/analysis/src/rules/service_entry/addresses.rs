@@ -4,6 +4,7 @@
 //! Differs from istioctl: `PILOT_ENABLE_IP_AUTOALLOCATE` counts without DNS capture and in the environment of istiod
 //! too, because istiod allocates the addresses (istio/istio#58557, #56083, #56322).
 
+use crate::istio::component::is_istiod;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -78,7 +79,7 @@ fn allocates_addresses(view: &View<'_>) -> bool {
         || view
             .in_namespace(Kind::Deployment, crate::mesh::ISTIO_NAMESPACE)
             .iter()
-            .filter(|deployment| deployment.label("app") == Some("istiod"))
+            .filter(|deployment| is_istiod(deployment.labels()))
             .flat_map(|deployment| deployment.pod_template().at("spec.containers").items())
             .flat_map(|container| container["env"].items())
             .any(|variable| variable["name"].text() == AUTO_ALLOCATE && variable["value"].text() == "true")

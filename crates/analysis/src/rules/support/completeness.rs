@@ -2,7 +2,9 @@
 //! error only if other Services of its namespace were read and no controller creates more, or if the objects are those
 //! of a whole cluster. Contains no rule.
 
+use crate::istio::component::is_istiod;
 use crate::istio::host;
+use crate::istio::pod::is_proxy_container;
 use crate::membership::is_managed_gateway;
 use crate::{KeyIndex, Kind, Resource, Selector, Value, View, WORKLOADS, Within, generated, hosts};
 
@@ -12,7 +14,7 @@ static PROXIES: KeyIndex = KeyIndex {
     keys: |workload, keys| {
         let containers = workload.pod_template().at("spec.containers").items();
         let is_read = !is_managed_gateway(workload) || !workload.is_generated;
-        if is_read && containers.iter().any(|container| container["name"].text() == "istio-proxy") {
+        if is_read && containers.iter().any(is_proxy_container) {
             keys.add(&[&workload.namespace]);
             if workload.kind == Kind::Pod {
                 keys.add(&["a pod", ""]);
@@ -47,7 +49,7 @@ static CONTROL_PLANE: KeyIndex = KeyIndex {
     name: "control plane",
     kinds: &[Kind::Deployment],
     keys: |deployment, keys| {
-        if deployment.label("app") == Some("istiod") {
+        if is_istiod(deployment.labels()) {
             keys.add(&[&deployment.namespace]);
         }
     },

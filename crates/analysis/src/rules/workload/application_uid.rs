@@ -1,6 +1,8 @@
 //! Checks for applications that run with the proxy's user ID. Source: istio `analyzers/deployment/pod.go`
 //! (applicationUID).
 
+use crate::istio::pod::PROXY_CONTAINER;
+use crate::membership::is_control_plane;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule =
@@ -44,10 +46,10 @@ spec:
 
 const PROXY: i64 = 1337;
 /// Containers that may run as the proxy's user.
-const PROXIES: [&str; 2] = ["istio-proxy", "istio-operator"];
+const PROXIES: [&str; 2] = [PROXY_CONTAINER, "istio-operator"];
 
 fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
-    if workload.label("istio").is_some() || workload.label("release") == Some("istio") {
+    if is_control_plane(workload) {
         return;
     }
     let prefix = if workload.kind == Kind::Pod { "spec" } else { "spec.template.spec" };

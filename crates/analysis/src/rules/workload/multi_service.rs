@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::{CompactString, ToCompactString};
 
+use crate::istio::managed::is_of_waypoint;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -108,10 +109,8 @@ spec: {selector: {app: cart}, ports: [{name: http, port: 80, targetPort: 8080}]}
     also: &["istio-vet serviceassociation"],
 };
 
-const WAYPOINT: &str = "istio.io-mesh-controller";
-
 fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
-    if deployment.label("gateway.istio.io/managed") == Some(WAYPOINT) {
+    if is_of_waypoint(deployment.labels()) {
         return;
     }
     let services = view.services_selecting(&deployment.namespace, deployment.pod_labels());
