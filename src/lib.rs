@@ -32,4 +32,4 @@ mod web;
 pub mod worker;
 
 pub use sailhand_analysis as analysis;
-pub use sailhand_base::{error, hex, prose, suggest, xml};
+pub use sailhand_base::{error, hex, omit, prose, suggest, xml};

@@ -165,16 +165,11 @@ pub struct ObjectsReport {
     /// Every object that the command names or prunes; all but those of `omitted`.
     pub objects: Vec<ObjectReport>,
     /// Lines left out because the report would not fit into a message: unchanged objects first.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub omitted: usize,
     /// Reasons why the command may not have had the intended effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl ObjectsReport {

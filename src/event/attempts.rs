@@ -28,7 +28,7 @@ pub struct EarlierAttempt {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<AttemptedObject>,
     /// Number of further objects that `objects` does not contain. Default: 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub objects_omitted: usize,
 }
 
@@ -40,11 +40,6 @@ pub struct AttemptedObject {
     pub object: String,
     /// `created`, `configured`, `recreated`, `pruned`, `deleted` or `failed`.
     pub action: String,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl EarlierAttempt {

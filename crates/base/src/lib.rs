@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod hex;
+pub mod omit;
 pub mod prose;
 pub mod suggest;
 pub mod xml;

@@ -56,13 +56,8 @@ pub struct PartReport {
     /// Its objects.
     pub objects: Vec<ObjectReport>,
     /// Lines left out because the report would not fit into a message: unchanged objects first.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub omitted: usize,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl PartReport {
