@@ -282,6 +282,29 @@ async fn the_namespace_is_that_of_the_organization() {
     assert!(grafana.writes().iter().any(|one| one.contains("/namespaces/org-2/dashboards")));
 }
 
+/// Each page of the list has a token for another one. The search for users of the data source ends, and keeps it.
+#[tokio::test]
+async fn an_endless_list_of_dashboards_is_read_in_part() {
+    for endless in ["empty", "again"] {
+        let (grafana, cx) = start_grafana(&format!("endless-{endless}"), &["v1"]);
+        apply(&cx, json!({})).await.unwrap();
+        grafana.set(&json!({"endless": endless}));
+        grafana.requests();
+        let (_, removed) = run(Remove, &cx, json!({"grafana": "central"})).await.unwrap();
+        let requests = grafana.requests();
+        let list = "GET /apis/dashboard.grafana.app/v1/namespaces/default/dashboards";
+        let pages = requests.iter().filter(|one| *one == list).count();
+        assert!((1..=20).contains(&pages), "{endless}: {pages} pages: {requests:?}");
+        let kept: Vec<_> = removed.items.iter().filter_map(|item| item.reason.as_deref()).collect();
+        assert!(kept[0].contains("the list of dashboards has more than"), "{endless}: {kept:?}");
+        assert_eq!(grafana.uids("sources").len(), 1, "{endless}: the data source may be in use");
+        // It is deleted where the user says so.
+        grafana.set(&json!({"endless": ""}));
+        assert!(run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0);
+        assert!(grafana.uids("sources").is_empty(), "{endless}");
+    }
+}
+
 /// A reverse proxy may have a page for each unknown path.
 #[tokio::test]
 async fn a_page_for_apis_is_not_taken_for_the_newer_api() {

@@ -276,11 +276,20 @@ func (s *state) listBoards(c *resourceCall) answer {
 	}
 	sort.Strings(names)
 	after := strings.TrimPrefix(c.query.Get("continue"), "after-")
+	if s.settings.Endless != "" {
+		after = ""
+	}
+	if s.settings.Endless == "empty" {
+		names = nil
+	}
 	names = slices.DeleteFunc(names, func(uid string) bool { return uid <= after })
 	metadata := map[string]any{"resourceVersion": revision(s.lastRevision)}
 	if limit, err := strconv.Atoi(c.query.Get("limit")); err == nil && limit > 0 && len(names) > limit {
 		names = names[:limit]
 		metadata["continue"] = "after-" + names[limit-1]
+	}
+	if s.settings.Endless != "" {
+		metadata["continue"] = "again"
 	}
 	items := []any{}
 	for _, uid := range names {

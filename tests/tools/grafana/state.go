@@ -67,6 +67,9 @@ type settings struct {
 	HideSettings bool `json:"hide_settings"`
 	// Answer every request with HTTP 200 and a page, as a login page does.
 	HTML bool `json:"html"`
+	// Each page of a list of dashboards below `/apis` has a token for another page: `empty` pages without dashboards, or
+	// the first page `again`.
+	Endless string `json:"endless"`
 	// Answer unknown paths, `/apis` included, with HTTP 200 and a page, as a reverse proxy in front of Grafana may do.
 	HTMLForUnknown bool `json:"html_for_unknown"`
 }

@@ -43,6 +43,8 @@ const UPDATED_AT: &str = "grafana.app/updatedTimestamp";
 const MANAGERS: [&str; 3] = ["classic-file-provisioning", "repo", "plugin"];
 /// Dashboards of one page of a list.
 const PAGE: &str = "10";
+/// Pages of a list that are read. A server may send pages with fewer dashboards, or without any, and tokens without end.
+const MOST_PAGES: usize = 20;
 
 /// An API group, and the versions that the adapter knows, newest first, with the head of their paths. Both have the classic
 /// dashboard model.
@@ -197,8 +199,7 @@ impl Resources {
         let request = format!("GET {}", self.path(ItemKind::Dashboard));
         let mut next: Option<String> = None;
         let mut searched = 0;
-        // A page has a dashboard at least: a server that sends empty pages without end is not followed.
-        for _page in 0..=MOST_SEARCHED + except.len() {
+        for _page in 0..MOST_PAGES {
             let mut parameters = vec![("limit", PAGE.to_owned())];
             parameters.extend(next.take().map(|token| ("continue", token)));
             let endpoint = self.endpoint(ItemKind::Dashboard, None, "");
@@ -221,7 +222,7 @@ impl Resources {
                 _ => return Ok(None),
             }
         }
-        Ok(Some(perhaps_used()))
+        Ok(Some(format!("perhaps another dashboard, because the list of dashboards has more than {MOST_PAGES} pages,")))
     }
 }
 
