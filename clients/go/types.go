@@ -2256,7 +2256,8 @@ type ConnectionApplyReport struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Cause: why a rung was not reached, or what falsifies numbers. The words are part of the contract.
+// Cause: why a store does not pass a step, or what falsifies numbers. The words are part of the
+// contract.
 type Cause string
 
 const (
@@ -2269,6 +2270,7 @@ const (
 	CauseProxiesNotScraped       Cause = "proxies-not-scraped"
 	CauseNoTraffic               Cause = "no-traffic"
 	CauseMonitorNotSelected      Cause = "monitor-not-selected"
+	CauseNamespaceNotCovered     Cause = "namespace-not-covered"
 	CauseTargetsMissing          Cause = "targets-missing"
 	CauseTargetsDown             Cause = "targets-down"
 	CauseWrongAnnotation         Cause = "wrong-annotation"
@@ -2288,6 +2290,7 @@ const (
 	CauseLimitExceeded           Cause = "limit-exceeded"
 	CauseApplicationMetricsFail  Cause = "application-metrics-fail"
 	CauseWindowTooShort          Cause = "window-too-short"
+	CauseWindowNotFull           Cause = "window-not-full"
 	CauseOtherStore              Cause = "other-store"
 	CauseSeveralReplicas         Cause = "several-replicas"
 	CauseRelabelingDrops         Cause = "relabeling-drops"
@@ -2320,7 +2323,7 @@ type Diagnosis struct {
 	Severity ConnectionCheckSeverity `json:"severity"`
 }
 
-// Rung: the rungs, lowest first.
+// Rung: steps of the check, in their order. A store that passes one passes those before it.
 type Rung string
 
 const (
@@ -2339,14 +2342,14 @@ type ConnectionCheckReport struct {
 	// Pods that a store of this mesh should scrape.
 	ExpectedTargets int64 `json:"expected_targets"`
 
-	// Why the next rung was not reached, and what falsifies numbers. Empty for a store that serves
-	// Istio well.
+	// Why the store does not pass the next step, and what falsifies numbers. `info` findings explain
+	// missing numbers that are no fault.
 	Findings []Diagnosis `json:"findings"`
 
-	// The highest rung there is; reached when `rung` equals it.
+	// The last step there is: a store without an error or a warning has it as `rung`.
 	Of Rung `json:"of"`
 
-	// Highest rung that was reached.
+	// The last step that the store passes; `unreachable` if it passes none.
 	Rung Rung `json:"rung"`
 
 	// The store, as messages name it.
@@ -2354,6 +2357,21 @@ type ConnectionCheckReport struct {
 
 	// Kinds of the cluster that could not be listed; what they would explain is not explained.
 	Unread []string `json:"unread"`
+}
+
+// KnownConnection: a connection that exists.
+type KnownConnection struct {
+	// Whether it is one of the worker's configuration; otherwise `connection.apply` stored it.
+	Configured bool `json:"configured"`
+
+	// Fingerprint of its server, if it is one of the reported ones.
+	Fingerprint *string `json:"fingerprint,omitempty"`
+
+	// Kind of its server.
+	Kind InstanceKind `json:"kind"`
+
+	// Its name, as commands use it.
+	Name string `json:"name"`
 }
 
 // ConnectionDiscoverEvidence: one reason for a score.
@@ -2425,6 +2443,10 @@ type Instance struct {
 
 // ConnectionDiscoverReport: report of `connection.discover`.
 type ConnectionDiscoverReport struct {
+	// Connections of the target, by name: those of the worker's configuration, and those that
+	// `connection.apply` stored.
+	Connections []KnownConnection `json:"connections,omitempty"`
+
 	// Servers, best score first, at most 200.
 	Instances []Instance `json:"instances"`
 
@@ -2935,7 +2957,8 @@ type MetricsQueryReport struct {
 	// The store, as messages name it.
 	Store string `json:"store"`
 
-	// Warnings of the store, and histories that are too large.
+	// Warnings of the store, histories that are too large, and samples that begin within the window,
+	// for which rates are too low.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -3104,7 +3127,7 @@ type Observation struct {
 	// 99th percentile of their duration, milliseconds; absent without data.
 	LatencyP99Ms *float64 `json:"latency_p99_ms,omitempty"`
 
-	// Why there are no data, in the store's words.
+	// Why there are no data, in the store's words, or that the samples begin within the window.
 	Reason *string `json:"reason,omitempty"`
 
 	// Requests to the canary in the window; 0 without data.

@@ -26,6 +26,15 @@ pub struct QueryAnswer {
     pub warnings: Vec<String>,
 }
 
+impl QueryAnswer {
+    /// The series with this value of a label.
+    #[must_use]
+    pub fn with(&self, label: &str, value: &str) -> Self {
+        let series = self.series.iter().filter(|series| series.label(label) == value).cloned().collect();
+        Self { series, warnings: self.warnings.clone() }
+    }
+}
+
 /// One series: its labels and its samples, oldest first. An instant query has one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
@@ -80,8 +89,10 @@ pub enum Unusable {
         text: String,
     },
     /// A response of another program: HTML, another JSON document, an empty body.
-    #[error("the response (HTTP {status}) is not from the HTTP API of Prometheus: {reason}")]
+    #[error("the response (HTTP {status}) is not from the HTTP API of {api}: {reason}")]
     Foreign {
+        /// The expected API: `Prometheus` or `Grafana`.
+        api: &'static str,
         /// HTTP status.
         status: u16,
         /// What the server returned instead.
@@ -113,11 +124,11 @@ struct Envelope {
 /// [`Unusable`].
 pub fn data(answer: &Answer) -> Result<(Value, Vec<String>), Unusable> {
     let status = answer.status;
-    if matches!(status, 401 | 403) || (300..400).contains(&status) {
+    if is_refused(status) {
         return Err(Unusable::Refused { status });
     }
     let envelope: Envelope = serde_json::from_str(&answer.body)
-        .map_err(|_| if matches!(status, 502..=504) { not_ready(answer) } else { foreign(answer) })?;
+        .map_err(|_| if is_not_ready(status) { not_ready(answer) } else { foreign(answer, PROMETHEUS) })?;
     if envelope.status == "error" {
         if envelope.error.contains("unavailable with Prometheus Agent") {
             return Err(Unusable::Agent);
@@ -125,13 +136,44 @@ pub fn data(answer: &Answer) -> Result<(Value, Vec<String>), Unusable> {
         return Err(Unusable::Query { kind: envelope.error_type, message: cut(&envelope.error, 300), status });
     }
     if envelope.status != "success" {
-        return Err(foreign(answer));
+        return Err(foreign(answer, PROMETHEUS));
     }
     let mut warnings: Vec<String> = envelope.warnings.iter().take(10).map(|text| cut(text, 300)).collect();
     if envelope.is_partial {
         warnings.push("the answer is partial: some storage nodes did not answer".to_owned());
     }
     Ok((envelope.data, warnings))
+}
+
+/// Reads the answer to Grafana's `/api/health`. A Grafana without its database answers 503, and as a Grafana.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn health(answer: &Answer) -> Result<Value, Unusable> {
+    let status = answer.status;
+    let health: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if health["database"].is_string() {
+        Ok(health)
+    } else if is_refused(status) {
+        Err(Unusable::Refused { status })
+    } else if is_not_ready(status) {
+        Err(not_ready(answer))
+    } else {
+        Err(foreign(answer, GRAFANA))
+    }
+}
+
+/// Name of the API in [`Unusable::Foreign`].
+const PROMETHEUS: &str = "Prometheus";
+/// Name of the API in [`Unusable::Foreign`].
+pub const GRAFANA: &str = "Grafana";
+
+fn is_refused(status: u16) -> bool {
+    matches!(status, 401 | 403) || (300..400).contains(&status)
+}
+
+fn is_not_ready(status: u16) -> bool {
+    matches!(status, 502..=504)
 }
 
 /// A Prometheus that replays its write-ahead log answers 503 with the text `Service Unavailable`.
@@ -157,7 +199,7 @@ pub fn query(answer: &Answer) -> Result<QueryAnswer, Unusable> {
             }
             all.iter().map(series).collect()
         }
-        _ => return Err(foreign(answer)),
+        _ => return Err(foreign(answer, PROMETHEUS)),
     };
     Ok(QueryAnswer { series, warnings })
 }
@@ -186,7 +228,9 @@ fn sample(pair: &Value) -> Option<(f64, f64)> {
     Some((time, value))
 }
 
-fn foreign(answer: &Answer) -> Unusable {
+/// The error for an answer that is not one of this API.
+#[must_use]
+pub fn foreign(answer: &Answer, api: &'static str) -> Unusable {
     let body = answer.body.trim_start();
     let reason = if body.is_empty() {
         "the body is empty".to_owned()
@@ -195,7 +239,7 @@ fn foreign(answer: &Answer) -> Unusable {
     } else {
         format!("the body begins with {:?}", cut(body, 40))
     };
-    Unusable::Foreign { status: answer.status, reason }
+    Unusable::Foreign { api, status: answer.status, reason }
 }
 
 /// At most `most` characters, without control characters.
@@ -241,6 +285,19 @@ mod tests {
         }
         assert_eq!(query(&answer(302, "")), Err(Unusable::Refused { status: 302 }));
         assert_eq!(query(&answer(401, "{}")), Err(Unusable::Refused { status: 401 }));
+    }
+
+    #[test]
+    fn health_of_a_grafana_is_recognized() {
+        let of = |status, body| health(&answer(status, body));
+        assert_eq!(of(200, r#"{"database":"ok","version":"12.0.1"}"#).unwrap()["version"], "12.0.1");
+        assert!(of(503, r#"{"database":"failing"}"#).is_ok(), "it is a Grafana whose database does not answer");
+        for status in [502, 503, 504] {
+            assert!(matches!(of(status, "<html>Bad Gateway</html>"), Err(Unusable::NotReady { .. })), "{status}");
+        }
+        assert_eq!(of(302, ""), Err(Unusable::Refused { status: 302 }));
+        let page = of(200, "<!doctype html>").unwrap_err();
+        assert!(page.to_string().contains("not from the HTTP API of Grafana"), "{page}");
     }
 
     #[test]

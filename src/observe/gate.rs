@@ -131,6 +131,16 @@ pub fn judge_workloads(thresholds: &Thresholds, each: &[Sample], all: &Sample) -
     }
 }
 
+/// The verdict where the store may have no samples of the first part of the window. Rates are too low then, so what is not
+/// bad is not known to be good.
+#[must_use]
+pub const fn on_window(verdict: Verdict, is_full: bool) -> Verdict {
+    match verdict {
+        Verdict::Good | Verdict::Unclear if !is_full => Verdict::NoData,
+        verdict => verdict,
+    }
+}
+
 fn judge_at(thresholds: &Thresholds, sample: &Sample, z: f64) -> Verdict {
     #[allow(clippy::cast_precision_loss, reason = "at most a million")]
     let enough = sample.requests >= thresholds.min_requests as f64 && sample.requests > 0.0;
@@ -301,6 +311,19 @@ mod tests {
         assert_eq!(judge(&thresholds(), None), Verdict::NoData);
         let none = Thresholds { min_requests: 0, max_latency_p99_ms: None, ..thresholds() };
         assert_eq!(judge(&none, Some(&Sample::default())), Verdict::NoData, "no request is no success");
+    }
+
+    #[test]
+    fn canary_is_not_healthy_by_a_part_of_a_window() {
+        for (verdict, expected) in [
+            (Verdict::Good, Verdict::NoData),
+            (Verdict::Unclear, Verdict::NoData),
+            (Verdict::NoData, Verdict::NoData),
+            (Verdict::Bad, Verdict::Bad),
+        ] {
+            assert_eq!(on_window(verdict, false), expected);
+            assert_eq!(on_window(verdict, true), verdict);
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Checks how useful a Prometheus is for Istio: a ladder of checks, each with its evidence. A store that answers need not have
-//! Istio's metrics. The report names the highest rung that was reached and why the next one was not.
+//! Checks how useful a Prometheus is for Istio, step by step, each with its evidence. A store that answers need not have
+//! Istio's metrics. The report names the last step that the store passes and why it does not pass the next one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod coverage;
+mod headline;
 mod monitors;
 mod mutual_tls;
 mod network_policy;
@@ -12,12 +14,14 @@ mod numbers;
 mod relabeling;
 mod targets;
 
+pub use headline::headline;
+
 use super::envelope::{QueryAnswer, Unusable};
 use super::scrape::port_of;
 use crate::analysis::istio::port::PROXY_METRICS;
 use crate::prose::plural;
 
-/// The rungs, lowest first.
+/// Steps of the check, in their order. A store that passes one passes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
@@ -39,7 +43,7 @@ pub enum Rung {
     Correct,
 }
 
-/// Why a rung was not reached, or what falsifies numbers. The words are part of the contract.
+/// Why a store does not pass a step, or what falsifies numbers. The words are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -61,6 +65,8 @@ pub enum Cause {
     NoTraffic,
     /// A `PodMonitor` or `ServiceMonitor` for Istio exists and the Prometheus object does not select it.
     MonitorNotSelected,
+    /// Pods with a proxy in namespaces that no selected `PodMonitor` or `ServiceMonitor` covers.
+    NamespaceNotCovered,
     /// Pods with a proxy that no scrape target covers.
     TargetsMissing,
     /// Targets that fail.
@@ -99,11 +105,13 @@ pub enum Cause {
     ApplicationMetricsFail,
     /// The window of rates contains fewer than four scrapes.
     WindowTooShort,
+    /// The store has samples of Istio for a part of the window only, so rates are too low.
+    WindowNotFull,
     /// Another store of the cluster scrapes Istio.
     OtherStore,
     /// Several replicas write the same series to the store.
     SeveralReplicas,
-    /// A relabeling rule of the store drops Istio's series or labels.
+    /// A relabeling rule of the store drops Istio's series or labels, or replaces the labels of pods.
     RelabelingDrops,
 }
 
@@ -203,6 +211,8 @@ pub struct Answers {
     pub configuration: Option<Value>,
     /// Whether the store is a `VictoriaMetrics`.
     pub victoria_metrics: bool,
+    /// Series of `istio_build` at the start of the window.
+    pub window_start: Option<QueryAnswer>,
     /// Window that rates are taken over, seconds; 0 when it is not judged.
     pub window_s: u64,
 }
@@ -384,6 +394,12 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
     }
     if let Some(unselected) = monitors::unselected(mesh) {
         return Some(unselected);
+    }
+    let uncovered = coverage::uncovered(mesh.expected.iter(), mesh);
+    if uncovered.len() == mesh.expected.len()
+        && let Some(uncovered) = coverage::not_covered(&uncovered, Severity::Error, mesh)
+    {
+        return Some(uncovered);
     }
     let (cause, mut message) = if control_plane {
         (Cause::ProxiesNotScraped, format!("istiod is scraped, none of {} is", plural(mesh.expected.len(), "proxy")))

@@ -77,6 +77,12 @@ impl Selection {
         Self(all)
     }
 
+    /// Number of series of a metric at the start of a window.
+    fn count_before(&self, metric: &str, window_s: u64) -> String {
+        let before = self.0.iter().map(|matchers| format!("{metric}{} offset {window_s}s", matchers.text()));
+        format!("count({})", before.collect::<Vec<_>>().join(" or "))
+    }
+
     /// Rates of a counter over a window, summed by these labels. The selectors exclude each other.
     fn sum_of_rates(&self, labels: &str, metric: &str, window_s: u64) -> String {
         let rates = self.0.iter().map(|matchers| format!("rate({metric}{}[{window_s}s])", matchers.text()));
@@ -204,6 +210,47 @@ pub fn requests(selection: &Selection, window_s: u64) -> String {
     selection.sum_of_rates(OUTCOME, REQUESTS, window_s)
 }
 
+/// Number of series of requests and of TCP connections at the start of the window, which the label `of` distinguishes. Where a
+/// number is missing, the samples begin within the window. `rate` divides by the whole window nevertheless, so it is too low.
+/// Source: Prometheus documentation, `rate`, and `extrapolatedRate` in prometheus/prometheus `promql/functions.go`.
+#[must_use]
+pub fn window_start(selection: &Selection, window_s: u64) -> String {
+    let of = |metric: &str, name: &str| named(&selection.count_before(metric, window_s), "of", name);
+    format!("{} or {}", of(REQUESTS, START_OF_REQUESTS), of(TcpMetric::Sent.name(), START_OF_TCP))
+}
+
+/// Value of the label `of` in the answer to [`window_start`].
+pub const START_OF_REQUESTS: &str = "requests";
+/// Value of the label `of` in the answer to [`window_start`].
+pub const START_OF_TCP: &str = "tcp";
+
+/// Duplicate samples and failures of metrics merging in the last ten minutes, and the number of proxies and istiods at the
+/// start of a window, in one query; the label `of` distinguishes them. `scope` is a selector or empty.
+#[must_use]
+pub fn faults(scope: &str, window_s: u64) -> String {
+    let duplicates = "sum(increase(prometheus_target_scrapes_sample_duplicate_timestamp_total[10m])) > 0";
+    let failures =
+        "sum by (namespace, pod) (increase(istio_agent_scrape_failures_total{type=\"application\"}[10m])) > 0";
+    let all = [
+        named(duplicates, "of", DUPLICATES),
+        named(failures, "of", MERGE_FAILURES),
+        named(&format!("count(istio_build{scope} offset {window_s}s)"), "of", WINDOW_START),
+    ];
+    all.join(" or ")
+}
+
+/// Value of the label `of` in the answer to [`faults`].
+pub const DUPLICATES: &str = "duplicates";
+/// Value of the label `of` in the answer to [`faults`].
+pub const MERGE_FAILURES: &str = "merge-failures";
+/// Value of the label `of` in the answer to [`faults`].
+pub const WINDOW_START: &str = "window-start";
+
+/// An expression with one more label.
+fn named(expression: &str, label: &str, value: &str) -> String {
+    format!("label_replace({expression}, \"{label}\", \"{value}\", \"\", \"\")")
+}
+
 /// Latency buckets by reporter, for all quantiles at once.
 #[must_use]
 pub fn latency_buckets(selection: &Selection, by_version: bool, window_s: u64) -> String {
@@ -286,11 +333,8 @@ pub fn control_plane<'a>(scope: impl IntoIterator<Item = (&'a String, &'a String
         format!("histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket{all}[{long}s])))"),
         format!("min(citadel_server_root_cert_expiry_timestamp{all}) - time()"),
     ];
-    let named = CONTROL_PLANE
-        .iter()
-        .zip(expressions)
-        .map(|((name, _), expression)| format!("label_replace({expression}, \"signal\", \"{name}\", \"\", \"\")"));
-    named.collect::<Vec<_>>().join(" or ")
+    let all = CONTROL_PLANE.iter().zip(expressions).map(|((name, _), expression)| named(&expression, "signal", name));
+    all.collect::<Vec<_>>().join(" or ")
 }
 
 /// One of Istio's TCP counters.
@@ -343,6 +387,19 @@ mod tests {
         assert!(query.contains(by_host), "{query}");
         assert!(subject.covers("shop", "reviews") && !subject.covers("bank", "reviews"));
         assert!(!requests(&Selection::of(&Subject::Mesh {}, []), 60).contains(" or "));
+    }
+
+    #[test]
+    fn start_of_a_window_is_asked_for_with_the_labels_of_the_subject() {
+        let subject = Subject::Workload { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let selector = r#"{destination_workload_namespace="shop",destination_workload="web"}"#;
+        assert_eq!(
+            window_start(&Selection::of(&subject, []), 120),
+            format!(
+                "label_replace(count(istio_requests_total{selector} offset 120s), \"of\", \"requests\", \"\", \"\") or \
+                 label_replace(count(istio_tcp_sent_bytes_total{selector} offset 120s), \"of\", \"tcp\", \"\", \"\")"
+            )
+        );
     }
 
     #[test]

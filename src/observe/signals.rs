@@ -352,6 +352,12 @@ pub fn value(key: &Key, reporter: Reporter, number: f64, saturated: bool) -> Sig
     }
 }
 
+/// Whether the answer to [`super::promql::window_start`] has series of this name at the start of the window.
+#[must_use]
+pub fn has_start(answer: &QueryAnswer, of: &str) -> bool {
+    answer.series.iter().any(|series| series.label("of") == of && series.last().is_some_and(|count| count > 0.0))
+}
+
 /// Number of the control plane from the answer to [`super::promql::control_plane`]; none without series of istiod.
 #[must_use]
 pub fn control_plane(answer: &QueryAnswer, signal: &str) -> Option<SignalValue> {

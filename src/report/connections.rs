@@ -4,7 +4,7 @@ use super::verbs::{Render, list, objects, table, warnings};
 use super::{Block, Cell, Tone, Words};
 use crate::observe::chart::{number, sparkline};
 use crate::observe::instance::{Instance, State};
-use crate::observe::ladder::{Diagnosis, Rung, Severity};
+use crate::observe::ladder::{Diagnosis, Rung, Severity, headline};
 use crate::observe::signals::{Presence, SignalValue};
 use crate::prose::plural;
 use crate::task::connection::{CheckReport, ConnectionReport, DiscoverReport};
@@ -32,11 +32,12 @@ impl Render for DiscoverReport {
                 Cell::new(Tone::Strong, product.trim_end()),
                 Cell::plain(address(one)),
                 Cell::new(tone, word(one.state)),
+                Cell::plain(self.connections_to(Some(&one.fingerprint)).join(", ")),
                 Cell::plain(one.used_by.join(", ")),
             ]
         });
         let mut blocks = Vec::new();
-        blocks.extend(table(&["PRODUCT", "ADDRESS", "STATE", "USED BY"], rows.collect()));
+        blocks.extend(table(&["PRODUCT", "ADDRESS", "STATE", "CONNECTIONS", "USED BY"], rows.collect()));
         if self.instances.is_empty() {
             blocks.push(Block::Line(Cell::plain("no Prometheus-compatible store and no Grafana was found")));
         }
@@ -50,8 +51,17 @@ impl Render for DiscoverReport {
             );
             blocks.push(Block::Line(Cell::new(Tone::Quiet, text)));
         }
+        blocks.extend(list("connections to other servers", &self.connections_to(None)));
         blocks.extend(list("could not be listed", &self.unread));
         blocks
+    }
+}
+
+impl DiscoverReport {
+    /// Names of the connections to a server, or to none of the reported ones.
+    fn connections_to(&self, fingerprint: Option<&str>) -> Vec<String> {
+        let to = self.connections.iter().filter(|one| one.fingerprint.as_deref() == fingerprint);
+        to.map(|one| one.name.clone()).collect()
     }
 }
 
@@ -79,33 +89,16 @@ impl Render for ConnectionReport {
 
 impl Render for CheckReport {
     fn blocks(&self, _: bool) -> Vec<Block> {
-        let reached = if self.rung == self.of {
-            Cell::new(Tone::Good, format!("{} serves Istio well: every check passed", self.store))
-        } else {
-            let text = format!("{}: {} is reached, {} is not", self.store, word(self.rung), word(next(self.rung)));
-            Cell::new(Tone::Bad, text)
-        };
-        let mut blocks = vec![Block::Line(reached)];
+        let tone = if self.rung == self.of { Tone::Good } else { Tone::Bad };
+        let text = format!("{} {}", self.store, headline(self.rung, &self.findings));
+        let mut blocks = vec![Block::Line(Cell::new(tone, text))];
         if self.rung >= Rung::Fresh {
-            let text = format!("{} with a proxy should be scraped", plural(self.expected_targets, "pod"));
+            let text = format!("the cluster has {} with a proxy", plural(self.expected_targets, "running pod"));
             blocks.push(Block::Line(Cell::new(Tone::Quiet, text)));
         }
         blocks.extend(self.findings.iter().map(finding));
-        blocks.extend(list("could not be listed, so what they explain is not explained", &self.unread));
+        blocks.extend(list("the check may miss causes, because these could not be read", &self.unread));
         blocks
-    }
-}
-
-/// The rung above, which was not reached.
-const fn next(rung: Rung) -> Rung {
-    match rung {
-        Rung::Unreachable => Rung::Reachable,
-        Rung::Reachable => Rung::Authorized,
-        Rung::Authorized => Rung::Prometheus,
-        Rung::Prometheus => Rung::Fresh,
-        Rung::Fresh => Rung::ScrapesIstio,
-        Rung::ScrapesIstio => Rung::Complete,
-        Rung::Complete | Rung::Correct => Rung::Correct,
     }
 }
 
@@ -211,5 +204,69 @@ impl Render for DashboardReport {
         }
         blocks.extend(warnings(&self.warnings));
         blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::ladder::Cause;
+
+    fn lines(report: &impl Render) -> Vec<String> {
+        let text = |block: Block| match block {
+            Block::Line(cell) => cell.text,
+            Block::Message { severity, text } => format!("{}: {text}", severity.text),
+            Block::Table { header, rows } => {
+                let cells = |row: &Vec<Cell>| row.iter().map(|cell| cell.text.as_str()).collect::<Vec<_>>().join(" | ");
+                let rows = rows.iter().map(cells);
+                [header.join(" | ")].into_iter().chain(rows).collect::<Vec<_>>().join("; ")
+            }
+            Block::List { title, items } => format!("{title}: {}", items.join(", ")),
+            _ => String::new(),
+        };
+        report.blocks(false).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn check_says_what_the_store_lacks() {
+        let finding = Diagnosis {
+            cause: Cause::ProxiesNotScraped,
+            severity: Severity::Error,
+            message: "istiod is scraped, none of 2 proxies is".to_owned(),
+            evidence: Vec::new(),
+            remedy: "Send `scrape.apply` for this connection.".to_owned(),
+        };
+        let report = CheckReport {
+            store: "connection mesh".to_owned(),
+            rung: Rung::Fresh,
+            of: Rung::Correct,
+            findings: vec![finding],
+            expected_targets: 2,
+            unread: Vec::new(),
+        };
+        let expected = [
+            "connection mesh has metrics of istiod, but of no proxy",
+            "the cluster has 2 running pods with a proxy",
+            "error: istiod is scraped, none of 2 proxies is (proxies-not-scraped). Send `scrape.apply` for this connection.",
+        ];
+        assert_eq!(lines(&report), expected);
+    }
+
+    #[test]
+    fn discovery_names_the_connections_to_a_server() {
+        let report: DiscoverReport = serde_json::from_value(serde_json::json!({
+            "instances": [{"fingerprint": "prometheus/m/p:9090", "kind": "prometheus", "flavor": "prometheus", "score": 0.9,
+                "evidence": [], "state": "connected", "service": {"namespace": "m", "name": "p", "port": 9090}}],
+            "connections": [
+                {"name": "central", "kind": "grafana", "configured": true},
+                {"name": "mesh", "kind": "prometheus", "configured": false, "fingerprint": "prometheus/m/p:9090"}],
+            "unread": [],
+        }))
+        .unwrap();
+        let expected = [
+            "PRODUCT | ADDRESS | STATE | CONNECTIONS | USED BY; prometheus | http://p.m:9090 | connected | mesh | ",
+            "connections to other servers: central",
+        ];
+        assert_eq!(lines(&report), expected);
     }
 }

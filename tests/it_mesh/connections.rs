@@ -20,6 +20,7 @@ use sailhand::task_event::{PublishError, TaskEvent, TaskEvents};
 use serde_json::{Value, json};
 
 use crate::cluster_target::{context, unique, write};
+use crate::support::api_proxy::{ApiProxy, Record};
 use crate::support::control_plane;
 use crate::support::eventually::eventually;
 use crate::support::istio_crds;
@@ -117,6 +118,19 @@ async fn golden_signals_of_a_real_prometheus_match_the_served_requests() {
     assert!((signal("latency-p50")[0]["value"].as_f64().unwrap() - 10.0).abs() < 1.0, "{report:?}");
     assert!(signal("latency-p99")[0]["value"].as_f64().unwrap() > 90.0, "{report:?}");
     assert_eq!(signal("tcp-sent"), json!([]), "no series is not zero");
+
+    // The store is younger than an hour, so the rate of an hour is too low.
+    let hour =
+        json!({"connection": "mesh", "of": {"service": {"namespace": "shop", "name": "reviews"}}, "window_s": 3600});
+    let (_, hourly) = run(Query, &cx, hour).await.unwrap();
+    assert!(hourly.signals[0].values[0].value < 1.0, "{hourly:?}");
+    assert_eq!(hourly.warnings.len(), 1, "{:?}", hourly.warnings);
+    assert!(hourly.warnings[0].contains("rates of requests may be too low"), "{:?}", hourly.warnings);
+    eventually("samples of a whole window", WITHIN, async || {
+        let (_, report) = run(Query, &cx, params.clone()).await.unwrap();
+        report.warnings.is_empty().then_some(())
+    })
+    .await;
 
     let (changed, answer) = run(Promql, &cx, json!({"connection": "mesh", "query": "vector(1) / 0"})).await.unwrap();
     assert!(!changed && answer.series[0].value == "+Inf", "{answer:?}");
@@ -231,6 +245,59 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
     assert_eq!(error.code(), Code::SH3502, "{error}");
     assert!(run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
     assert!(!run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
+}
+
+/// A proxy before a server that starts answers 502. Each verb takes it for a server that does not answer.
+#[tokio::test]
+async fn servers_that_are_not_ready_are_unreachable_for_each_verb() {
+    let space = unique("starting");
+    let proxy = ApiProxy::start(&space, control_plane::kubeconfig(), Record::default()).await;
+    let own = format!("/namespaces/{space}/services/");
+    proxy.answer(move |path, _| {
+        let is_asked = path.contains(&own) && path.contains("/proxy/");
+        is_asked.then(|| (502, "<html>Bad Gateway</html>".to_owned()))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    control_plane::write_kubeconfig(&file, &format!("http://127.0.0.1:{}", proxy.port()));
+    let (mut cx, _) = context(&space, 1);
+    let outside = connection("metrics.example:9090", Credentials::default());
+    let target = Target {
+        kubeconfig: Some(file),
+        inventory_namespace: format!("{space}-inventory"),
+        connections: BTreeMap::from([("outside".to_owned(), outside)]),
+        ..Target::default()
+    };
+    cx.clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
+    for (name, port) in [("prometheus", 9090), ("grafana", 3000)] {
+        let labels = json!({"app.kubernetes.io/name": name});
+        let metadata = json!({"name": name, "namespace": space, "labels": labels});
+        let spec = json!({"ports": [{"name": "http", "port": port}]});
+        write(&cx, json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+        let labels = json!({"kubernetes.io/service-name": name});
+        let metadata = json!({"name": format!("{name}-ready"), "namespace": space, "labels": labels});
+        let endpoints = json!([{"addresses": ["192.0.2.9"], "conditions": {"ready": true}}]);
+        let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "http", "port": port}]});
+        write(&cx, slice).await;
+        let service = json!({"namespace": space, "name": name, "port": port});
+        let params = json!({"name": format!("my-{name}"), "kind": name, "service": service});
+        let (_, report) = run(Apply, &cx, params).await.unwrap();
+        assert_eq!(report.state, Some(State::Unreachable), "{name}: {report:?}");
+        assert!(report.reason.as_ref().unwrap().contains("HTTP 502"), "{name}: {report:?}");
+    }
+    let (_, found) = run(Discover, &cx, json!({"namespaces": [space], "outside": false})).await.unwrap();
+    assert_eq!(found.instances.len(), 2, "{found:?}");
+    for one in &found.instances {
+        assert_eq!(one.state, State::Unreachable, "{one:?}");
+        assert!(one.reason.as_ref().unwrap().contains("HTTP 502"), "{one:?}");
+    }
+    // The servers that have a connection already are named with it.
+    let connections = found.connections.iter().map(|one| (one.name.as_str(), one.configured, one.fingerprint.clone()));
+    let (grafana, store) = (format!("grafana/{space}/grafana:3000"), format!("prometheus/{space}/prometheus:9090"));
+    let wanted = [("my-grafana", false, Some(grafana)), ("my-prometheus", false, Some(store)), ("outside", true, None)];
+    assert!(connections.eq(wanted), "{:?}", found.connections);
 }
 
 /// Keeps what a watch publishes.

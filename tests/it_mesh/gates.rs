@@ -45,13 +45,12 @@ struct Scene {
     cx: TaskContext,
     space: String,
     failing: Arc<AtomicU64>,
-    _prometheus: Prometheus,
+    _prometheus: Option<Prometheus>,
     _folder: tempfile::TempDir,
 }
 
 /// reviews with ready pods of both versions, and a store that scrapes them.
 async fn scene(test: &str, failing: u64) -> Scene {
-    istio_crds::install();
     let space = unique(test);
     let failing = Arc::new(AtomicU64::new(failing));
     let (start, share, own) = (Instant::now(), failing.clone(), space.clone());
@@ -61,7 +60,18 @@ async fn scene(test: &str, failing: u64) -> Scene {
     });
     let folder = tempfile::tempdir().unwrap();
     let prometheus = scraping(&address, folder.path());
-    let cx = with_connections(&space, one("mesh", &prometheus.1));
+    let cx = furnished(&space, &prometheus.1).await;
+    eventually("the store has two samples", WITHIN, async || {
+        prometheus.series("count_over_time(istio_requests_total%5B10s%5D)%3E2")
+    })
+    .await;
+    Scene { cx, space, failing, _prometheus: Some(prometheus), _folder: folder }
+}
+
+/// A target with reviews, and ready pods of both versions.
+async fn furnished(space: &str, store: &str) -> TaskContext {
+    istio_crds::install();
+    let cx = with_connections(space, one("mesh", store));
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let spec = json!({"selector": {"app": "reviews"}, "ports": [{"name": "http", "port": 80}]});
     let metadata = json!({"name": "reviews", "namespace": space});
@@ -78,18 +88,55 @@ async fn scene(test: &str, failing: u64) -> Scene {
             "pod",
             &name,
             "-n",
-            &space,
+            space,
             "--subresource=status",
             "--type=merge",
             "-p",
             &patch,
         ]);
     }
-    eventually("the store has two samples", WITHIN, async || {
-        prometheus.series("count_over_time(istio_requests_total%5B10s%5D)%3E2")
+    cx
+}
+
+/// A healthy canary by a store that has no sample from before the window, as after its first start.
+fn young_store(space: &str) -> String {
+    let space = space.to_owned();
+    serve(move |request| {
+        let query = request.lines().next().unwrap_or_default();
+        let series = |le: &[&str]| {
+            let one = |le: &&str| {
+                json!({"value": [1000.0, "100"], "metric": {"reporter": "destination", "response_code": "200", "le": le,
+                    "destination_service_namespace": space, "destination_service_name": "reviews",
+                    "destination_version": "v2", "destination_workload": "reviews-v2"}})
+            };
+            json!(le.iter().map(one).collect::<Vec<_>>())
+        };
+        let result = if query.contains("offset") {
+            json!([])
+        } else if query.contains("bucket") {
+            series(&["10", "+Inf"])
+        } else {
+            series(&[""])
+        };
+        let data = json!({"resultType": "vector", "result": result});
+        Some((200, json!({"status": "success", "data": data}).to_string()))
     })
-    .await;
-    Scene { cx, space, failing, _prometheus: prometheus, _folder: folder }
+}
+
+#[tokio::test]
+async fn canary_is_not_healthy_by_a_store_that_is_younger_than_the_window() {
+    let space = unique("gate-young");
+    let cx = furnished(&space, &young_store(&space)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene { cx, space, failing: Arc::default(), _prometheus: None, _folder: folder };
+    let failure = scene.apply(&scene.cx).await.unwrap_err();
+    assert_eq!((failure.error.code(), failure.error.class()), (Code::SH3517, Class::Terminal), "{}", failure.error);
+    assert!(failure.error.to_string().contains("no sample of reviews is older than the window of 5 s"));
+    let gate = failure.report.unwrap().into_parts().1.gate.unwrap();
+    let seen: Vec<_> = gate.observations.iter().map(|one| (one.weight_percent, one.verdict)).collect();
+    assert_eq!(seen, [(50, Verdict::NoData); 3], "{gate:?}");
+    assert!((gate.observations[0].requests - 500.0).abs() < 1.0, "what the store has is reported: {gate:?}");
+    assert_eq!(scene.weight().await, Some((0, false)));
 }
 
 impl Scene {

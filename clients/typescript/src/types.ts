@@ -1751,8 +1751,8 @@ export interface ConnectionApplyReport {
   warnings?: string[];
 }
 
-/** Why a rung was not reached, or what falsifies numbers. The words are part of the contract. */
-export type Cause = "no-answer" | "credential-refused" | "not-prometheus" | "agent-mode" | "stale" | "nothing-scrapes-istio" | "proxies-not-scraped" | "no-traffic" | "monitor-not-selected" | "targets-missing" | "targets-down" | "wrong-annotation" | "merging-off" | "ambient-without-waypoint" | "scraped-twice" | "several-clusters" | "telemetry-removes-metrics" | "buckets-dropped" | "partial-answer" | "pods-forbidden" | "network-policy" | "strict-mtls" | "store-intercepted" | "native-sidecars-not-seen" | "duplicate-samples" | "limit-exceeded" | "application-metrics-fail" | "window-too-short" | "other-store" | "several-replicas" | "relabeling-drops";
+/** Why a store does not pass a step, or what falsifies numbers. The words are part of the contract. */
+export type Cause = "no-answer" | "credential-refused" | "not-prometheus" | "agent-mode" | "stale" | "nothing-scrapes-istio" | "proxies-not-scraped" | "no-traffic" | "monitor-not-selected" | "namespace-not-covered" | "targets-missing" | "targets-down" | "wrong-annotation" | "merging-off" | "ambient-without-waypoint" | "scraped-twice" | "several-clusters" | "telemetry-removes-metrics" | "buckets-dropped" | "partial-answer" | "pods-forbidden" | "network-policy" | "strict-mtls" | "store-intercepted" | "native-sidecars-not-seen" | "duplicate-samples" | "limit-exceeded" | "application-metrics-fail" | "window-too-short" | "window-not-full" | "other-store" | "several-replicas" | "relabeling-drops";
 
 /** Severity of a finding. */
 export type ConnectionCheckSeverity = "error" | "warning" | "info";
@@ -1771,7 +1771,7 @@ export interface Diagnosis {
   severity: ConnectionCheckSeverity;
 }
 
-/** The rungs, lowest first. */
+/** Steps of the check, in their order. A store that passes one passes those before it. */
 export type Rung = "unreachable" | "reachable" | "authorized" | "prometheus" | "fresh" | "scrapes-istio" | "complete" | "correct";
 
 /** Report of `connection.check`. */
@@ -1779,18 +1779,30 @@ export interface ConnectionCheckReport {
   /** Pods that a store of this mesh should scrape. */
   expected_targets: number;
   /**
-   * Why the next rung was not reached, and what falsifies numbers. Empty for a store that serves
-   * Istio well.
+   * Why the store does not pass the next step, and what falsifies numbers. `info` findings explain
+   * missing numbers that are no fault.
    */
   findings: Diagnosis[];
-  /** The highest rung there is; reached when `rung` equals it. */
+  /** The last step there is: a store without an error or a warning has it as `rung`. */
   of: Rung;
-  /** Highest rung that was reached. */
+  /** The last step that the store passes; `unreachable` if it passes none. */
   rung: Rung;
   /** The store, as messages name it. */
   store: string;
   /** Kinds of the cluster that could not be listed; what they would explain is not explained. */
   unread: string[];
+}
+
+/** A connection that exists. */
+export interface KnownConnection {
+  /** Whether it is one of the worker's configuration; otherwise `connection.apply` stored it. */
+  configured: boolean;
+  /** Fingerprint of its server, if it is one of the reported ones. */
+  fingerprint?: string | null;
+  /** Kind of its server. */
+  kind: InstanceKind;
+  /** Its name, as commands use it. */
+  name: string;
 }
 
 /** One reason for a score. */
@@ -1842,6 +1854,11 @@ export interface Instance {
 
 /** Report of `connection.discover`. */
 export interface ConnectionDiscoverReport {
+  /**
+   * Connections of the target, by name: those of the worker's configuration, and those that
+   * `connection.apply` stored.
+   */
+  connections?: KnownConnection[];
   /** Servers, best score first, at most 200. */
   instances: Instance[];
   /** Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer. */
@@ -2213,7 +2230,10 @@ export interface MetricsQueryReport {
   signals: Signal[];
   /** The store, as messages name it. */
   store: string;
-  /** Warnings of the store, and histories that are too large. */
+  /**
+   * Warnings of the store, histories that are too large, and samples that begin within the window,
+   * for which rates are too low.
+   */
   warnings?: string[];
 }
 
@@ -2358,7 +2378,7 @@ export interface Observation {
   failed: number;
   /** 99th percentile of their duration, milliseconds; absent without data. */
   latency_p99_ms?: number | null;
-  /** Why there are no data, in the store's words. */
+  /** Why there are no data, in the store's words, or that the samples begin within the window. */
   reason?: string | null;
   /** Requests to the canary in the window; 0 without data. */
   requests: number;

@@ -15,11 +15,9 @@ pub(super) fn unselected(mesh: &Mesh) -> Option<Diagnosis> {
     let prometheuses = of_store(mesh);
     for monitor in mesh.monitors.iter().filter(|monitor| is_for_istio(monitor)) {
         let kind = monitor["kind"].as_str().unwrap_or("PodMonitor");
-        let field = if kind == "ServiceMonitor" { "serviceMonitor" } else { "podMonitor" };
-        let reasons: Vec<String> = prometheuses
-            .iter()
-            .filter_map(|prometheus| refusal(prometheus, monitor, field, &mesh.namespaces))
-            .collect();
+        let field = field_of(monitor);
+        let reasons: Vec<String> =
+            prometheuses.iter().filter_map(|prometheus| refusal(prometheus, monitor, &mesh.namespaces)).collect();
         if reasons.is_empty() || reasons.len() < prometheuses.len() {
             continue;
         }
@@ -37,7 +35,7 @@ pub(super) fn unselected(mesh: &Mesh) -> Option<Diagnosis> {
 }
 
 /// The Prometheus objects whose pods are the store's; all of the cluster if the pods do not show it, as for a store by URL.
-fn of_store(mesh: &Mesh) -> Vec<&Value> {
+pub(super) fn of_store(mesh: &Mesh) -> Vec<&Value> {
     let is_own = |prometheus: &&Value| {
         mesh.store_pods.iter().any(|pod| {
             pod["metadata"]["namespace"] == prometheus["metadata"]["namespace"]
@@ -80,9 +78,15 @@ fn selectors_of(prometheus: &Value, field: &str) -> String {
     )
 }
 
+/// Prefix of the fields of a Prometheus object that select monitors of this kind.
+fn field_of(monitor: &Value) -> &'static str {
+    if monitor["kind"] == "ServiceMonitor" { "serviceMonitor" } else { "podMonitor" }
+}
+
 /// Why a Prometheus object does not select a monitor; none when it does. Source: Prometheus Operator's API types: an
 /// absent selector selects nothing, an empty one everything.
-pub(super) fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value]) -> Option<String> {
+pub(super) fn refusal(prometheus: &Value, monitor: &Value, namespaces: &[Value]) -> Option<String> {
+    let field = field_of(monitor);
     let name = format!("Prometheus {}/{}", text(prometheus, "namespace"), text(prometheus, "name"));
     let spec = &prometheus["spec"];
     let selector = &spec[format!("{field}Selector")];

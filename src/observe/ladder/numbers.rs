@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Answers, Cause, Diagnosis, Mesh, QueryAnswer, info, is_empty, names, relabeling, targets, text, warning};
+use super::{
+    Answers, Cause, Diagnosis, Mesh, QueryAnswer, coverage, info, is_empty, names, relabeling, targets, text, warning,
+};
 use crate::analysis::istio::pod::has_sidecar;
 use crate::analysis::istio::port::PROXY_METRICS;
 use crate::observe::envelope::Series;
@@ -19,12 +21,13 @@ pub(super) fn false_numbers(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
         missing_series(answers, mesh),
         missing_buckets(answers),
         missing_labels(answers, mesh),
-        scraped_twice(answers),
+        scraped_twice(answers, mesh),
         duplicates(answers),
         several_clusters(answers),
         several_replicas(answers),
         intercepted(mesh),
         short_window(answers),
+        partial_window(answers),
         failing_applications(answers),
         ambient_without_waypoint(mesh),
         partial_answer(answers),
@@ -116,8 +119,19 @@ fn pods(answer: &QueryAnswer) -> Vec<String> {
     answer.series.iter().map(pod).collect()
 }
 
-fn scraped_twice(answers: &Answers) -> Option<Diagnosis> {
-    let pods = pods(some(answers.twice.as_ref())?);
+fn scraped_twice(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
+    let mut pods = pods(some(answers.twice.as_ref())?);
+    let replacing = coverage::replacing_namespaces(mesh);
+    pods.retain(|pod| {
+        let is_replaced = |(space, name): (&str, &str)| {
+            // Pods of one name in several namespaces look like one pod here.
+            replacing.iter().any(|one| one == space) && !targets::has_two_jobs(name, answers)
+        };
+        !pod.split_once('/').is_some_and(is_replaced)
+    });
+    if pods.is_empty() {
+        return None;
+    }
     Some(warning(
         Cause::ScrapedTwice,
         format!(
@@ -202,6 +216,24 @@ fn short_window(answers: &Answers) -> Option<Diagnosis> {
         );
         warning(Cause::WindowTooShort, message, &format!("Use a window of {needed} s or more, or scrape more often."))
     })
+}
+
+/// `rate` of Prometheus divides by the whole window, and extrapolates samples that begin within it by half a scrape interval
+/// only. `VictoriaMetrics` divides by the time between the samples.
+fn partial_window(answers: &Answers) -> Option<Diagnosis> {
+    let begins_within = answers.window_start.as_ref().is_some_and(|answer| answer.series.is_empty());
+    if !begins_within || is_empty(answers.builds.as_ref()) || answers.victoria_metrics {
+        return None;
+    }
+    let message = format!(
+        "the store has metrics of Istio for less than the window of {} s, so rates are too low",
+        answers.window_s
+    );
+    Some(warning(
+        Cause::WindowNotFull,
+        message,
+        "Wait until the store has samples of a whole window, or use a shorter one.",
+    ))
 }
 
 fn failing_applications(answers: &Answers) -> Option<Diagnosis> {

@@ -1,10 +1,10 @@
 //! Proxies without a target, and targets that fail, each with what the cluster's objects explain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, mutual_tls, names, network_policy, warning};
+use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, coverage, mutual_tls, names, network_policy, warning};
 use crate::analysis::istio::pod::{is_proxy_container, proxy_containers};
 use crate::analysis::istio::port::{CONTROL_PLANE_METRICS, ENVOY_METRICS, MERGED_METRICS, is_metrics};
 use crate::observe::envelope::cut;
@@ -52,6 +52,19 @@ pub(super) fn scrape_interval_s(answers: &Answers) -> Option<u64> {
 
 fn port(target: &Value) -> Option<u16> {
     port_of(target["scrapeUrl"].as_str()?)
+}
+
+/// Whether two jobs scrape one pod with this name, by the labels that the store has discovered.
+pub(super) fn has_two_jobs(name: &str, answers: &Answers) -> bool {
+    let mut jobs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for target in answers.targets.iter().flatten().filter(|target| target["health"] == "up") {
+        let discovered = &target["discoveredLabels"];
+        if discovered["__meta_kubernetes_pod_name"] == name {
+            let space = discovered["__meta_kubernetes_namespace"].as_str().unwrap_or_default();
+            jobs.entry(space).or_default().insert(target["scrapePool"].as_str().unwrap_or_default());
+        }
+    }
+    jobs.values().any(|jobs| jobs.len() > 1)
 }
 
 /// Pods with a target that is up, and failing targets of Istio or of the mesh's pods that are explained here.
@@ -178,6 +191,13 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
         pod.split_once('/').is_some_and(|(space, _)| mesh.forbidden_namespaces.iter().any(|one| one == space))
     });
     let native = take(&|pod| answers.victoria_metrics && is_native(pod, mesh));
+    let uncovered = coverage::uncovered(missing.iter().copied(), mesh);
+    let uncovered = take(&|pod| uncovered.contains(pod));
+    let replacing = if answers.targets.is_none() { coverage::replacing_namespaces(mesh) } else { Vec::new() };
+    let replaced = take(&|pod| {
+        let name = pod.split_once('/').map_or("", |(_, name)| name);
+        replacing.iter().any(|space| answers.pods_seen.contains(&format!("{space}/{name}")))
+    });
     let wrong = take(&|pod| mesh.wrong_annotation.contains(pod));
     let without = take(&|pod| mesh.without_annotation.contains(pod));
     let about = |cause: Cause, pods: Vec<String>, message: &dyn Fn(&str, usize) -> String, remedy: &str| {
@@ -190,6 +210,8 @@ fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnos
     [
         about(Cause::PodsForbidden, forbidden, &|pods, _| format!("the store's service account may not list pods in the namespaces of {pods} without a target"), "Give it a Role with get, list and watch on pods there, and a RoleBinding; kube-prometheus has one for each namespace."),
         about(Cause::NativeSidecarsNotSeen, native, &|pods, count| format!("{pods} {} the proxy as a native sidecar, whose ports this VictoriaMetrics does not discover", agree(count, "has", "have")), "Update vmagent or VictoriaMetrics to a version that discovers ports of init containers (VictoriaMetrics#7287)."),
+        coverage::not_covered(&uncovered, Severity::Warning, mesh),
+        coverage::replaced(&replaced, mesh),
         about(Cause::WrongAnnotation, wrong, &|pods, count| format!("{pods} with a proxy {} a {PORT_ANNOTATION} that is not {MERGED_METRICS}", agree(count, "carries", "carry")), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
         about(Cause::MergingOff, without, &|pods, count| format!("{pods} with a proxy {} no prometheus.io annotations, because metrics merging is off", agree(count, "has", "have")), "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or send `scrape.apply`, which needs no annotation."),
         about(Cause::TargetsMissing, rest, &|pods, count| format!("{pods} of {total} with a proxy {} not scraped", agree(count, "is", "are")), "Check that the scrape job or the monitor covers their namespaces."),

@@ -26,6 +26,7 @@ fn healthy() -> (Answers, Mesh) {
         duplicates: Some(answer(&[])),
         merge_failures: Some(answer(&[])),
         replicas: Some(answer(&[&[]])),
+        window_start: Some(answer(&[&[("of", "window-start")]])),
         window_s: 120,
         ..Answers::default()
     };
@@ -199,6 +200,7 @@ const FAULTS: &[(Cause, Rung, Fault)] = &[
     (Cause::WindowTooShort, Rung::Complete, |answers, _| {
         answers.targets.as_mut().unwrap()[0]["scrapeInterval"] = json!("1m");
     }),
+    (Cause::WindowNotFull, Rung::Complete, |answers, _| answers.window_start = Some(answer(&[]))),
     (Cause::SeveralReplicas, Rung::Complete, |answers, _| {
         answers.replicas = Some(answer(&[&[("prometheus_replica", "a")], &[("prometheus_replica", "b")]]));
     }),
@@ -264,8 +266,7 @@ fn a_failing_target_is_named_with_its_error() {
 fn selectors_are_those_of_the_operator() {
     let monitor = json!({"metadata": {"namespace": "a", "labels": {"release": "k"}}});
     let refuses = |spec: Value, spaces: &[Value]| {
-        monitors::refusal(&json!({"metadata": {"namespace": "m"}, "spec": spec}), &monitor, "podMonitor", spaces)
-            .is_some()
+        monitors::refusal(&json!({"metadata": {"namespace": "m"}, "spec": spec}), &monitor, spaces).is_some()
     };
     let namespace = [json!({"metadata": {"name": "a", "labels": {"watch": "yes"}}})];
     assert!(refuses(json!({}), &[]), "no selector selects nothing");
@@ -351,6 +352,94 @@ fn store_without_targets_is_explained_by_the_selectors_of_its_own_prometheus_obj
     let (_, found) = climb(&answers, &mesh);
     assert_eq!(found[0].cause, Cause::MonitorNotSelected, "the other object selects it: {found:?}");
     assert!(found[0].message.contains("Prometheus monitoring/k8s") && !found[0].message.contains("other"), "{found:?}");
+}
+
+/// A monitor for proxies in the namespace `monitoring`.
+fn for_proxies(namespace_selector: &Value) -> Value {
+    json!({"kind": "PodMonitor", "metadata": {"namespace": "monitoring", "name": "envoy"}, "spec": {
+        "namespaceSelector": namespace_selector, "podMetricsEndpoints": [{"port": "http-envoy-prom"}]}})
+}
+
+/// Namespaces as `getNamespacesFromNamespaceSelector` of the Operator computes them.
+#[test]
+fn store_without_targets_is_explained_by_the_namespaces_that_its_monitor_covers() {
+    let selecting = json!({"podMonitorSelector": {}, "podMonitorNamespaceSelector": {}});
+    let ignoring = json!({"podMonitorSelector": {}, "ignoreNamespaceSelectors": true});
+    for (spec, selector, reason) in [
+        (&selecting, json!(null), Some("namespaceSelector of PodMonitor monitoring/envoy")),
+        (&selecting, json!({"matchNames": ["bank"]}), Some("namespaceSelector of PodMonitor monitoring/envoy")),
+        (&selecting, json!({"matchNames": ["bank", "shop"]}), None),
+        (&selecting, json!({"any": true}), None),
+        (&ignoring, json!({"any": true}), Some("Prometheus monitoring/k8s has `ignoreNamespaceSelectors: true`")),
+        (&ignoring, json!({"matchNames": ["shop"]}), Some("`ignoreNamespaceSelectors: true`")),
+    ] {
+        let (answers, mut mesh) = operated(spec);
+        mesh.monitors = vec![for_proxies(&selector)];
+        let (rung, found) = climb(&answers, &mesh);
+        assert_eq!((rung, found.len()), (Rung::Prometheus, 1), "{found:?}");
+        let cause = if reason.is_some() { Cause::NamespaceNotCovered } else { Cause::NothingScrapesIstio };
+        assert_eq!(found[0].cause, cause, "{spec} {selector}: {found:?}");
+        assert!(found[0].message.contains(reason.unwrap_or_default()), "{found:?}");
+    }
+    let (answers, mut mesh) = operated(&ignoring);
+    mesh.monitors = vec![for_proxies(&json!({"any": true}))];
+    mesh.monitors[0]["metadata"]["namespace"] = json!("shop");
+    let (_, found) = climb(&answers, &mesh);
+    assert_eq!(found[0].cause, Cause::MonitorNotSelected, "it is not in the namespace of the Prometheus object");
+}
+
+#[test]
+fn pods_outside_of_the_namespaces_of_the_monitors_are_named_with_the_field() {
+    let (mut answers, mut mesh) = healthy();
+    let spec = json!({"podMonitorSelector": {}, "podMonitorNamespaceSelector": {}, "ignoreNamespaceSelectors": true});
+    mesh.operator_prometheuses = vec![json!({"metadata": {"namespace": "monitoring", "name": "k8s"}, "spec": spec})];
+    mesh.monitors = vec![for_proxies(&json!({"any": true}))];
+    mesh.monitors[0]["metadata"]["namespace"] = json!("shop");
+    mesh.expected.extend(["bank/api-1".to_owned(), "shop/web-2".to_owned()]);
+    mesh.without_annotation.push("bank/api-1".to_owned());
+    let (rung, found) = climb(&answers, &mesh);
+    let named: Vec<_> = found.iter().map(|one| one.cause).collect();
+    assert_eq!((rung, named), (Rung::ScrapesIstio, vec![Cause::NamespaceNotCovered, Cause::TargetsMissing]));
+    assert!(found[0].message.contains("ignoreNamespaceSelectors") && found[0].message.ends_with(": bank/api-1"));
+    mesh.operator_prometheuses[0]["spec"]["ignoreNamespaceSelectors"] = json!(false);
+    answers.targets.as_mut().unwrap().clear();
+    answers.pods_seen = vec!["shop/web-1".to_owned(), "bank/api-1".to_owned(), "shop/web-2".to_owned()];
+    assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));
+}
+
+/// A store without targets, such as Thanos, shows pods by the labels of their series.
+#[test]
+fn enforced_namespace_label_is_named_for_pods_that_seem_to_be_missing() {
+    let (mut answers, mut mesh) = healthy();
+    answers.targets = None;
+    answers.pods_seen = vec!["monitoring/web-1".to_owned()];
+    let excluded = json!([{"resource": "podmonitors", "namespace": "monitoring", "name": "envoy"}]);
+    let spec = json!({"podMonitorSelector": {}, "enforcedNamespaceLabel": "namespace"});
+    mesh.operator_prometheuses = vec![json!({"metadata": {"namespace": "monitoring", "name": "k8s"}, "spec": spec})];
+    mesh.monitors = vec![for_proxies(&json!({"any": true}))];
+    let (rung, found) = climb(&answers, &mesh);
+    assert_eq!((rung, found.len(), found[0].cause), (Rung::ScrapesIstio, 1, Cause::RelabelingDrops), "{found:?}");
+    assert!(found[0].message.contains("`enforcedNamespaceLabel: namespace`"), "{found:?}");
+    mesh.operator_prometheuses[0]["spec"]["excludedFromEnforcement"] = excluded;
+    assert_eq!(causes(&answers, &mesh), (Rung::ScrapesIstio, vec![Cause::TargetsMissing]));
+}
+
+#[test]
+fn pods_of_one_name_in_several_namespaces_are_not_scraped_twice() {
+    let (mut answers, mut mesh) = healthy();
+    let spec = json!({"podMonitorSelector": {}, "enforcedNamespaceLabel": "namespace"});
+    mesh.operator_prometheuses = vec![json!({"metadata": {"namespace": "monitoring", "name": "k8s"}, "spec": spec})];
+    mesh.monitors = vec![for_proxies(&json!({"any": true}))];
+    answers.twice = Some(answer(&[&[("namespace", "monitoring"), ("pod", "web-1")]]));
+    let target = |space: &str, pool: &str| {
+        let discovered = json!({"__meta_kubernetes_namespace": space, "__meta_kubernetes_pod_name": "web-1"});
+        json!({"labels": {"namespace": "monitoring", "pod": "web-1"}, "discoveredLabels": discovered, "health": "up",
+            "scrapePool": pool, "scrapeUrl": "http://10.0.0.2:15090/stats/prometheus", "scrapeInterval": "15s"})
+    };
+    answers.targets = Some(vec![target("shop", "a"), target("bank", "a")]);
+    assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));
+    answers.targets.as_mut().unwrap().push(target("bank", "b"));
+    assert_eq!(causes(&answers, &mesh), (Rung::Complete, vec![Cause::ScrapedTwice]));
 }
 
 #[test]

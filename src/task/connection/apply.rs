@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::probe;
 use super::store::{self, Record, Store, Via};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
-use crate::error::{Class, Classify as _};
 use crate::observe::instance::{InstanceKind, ServiceAddress, State, root};
 use crate::observe::promql;
 use crate::task::{Error, Failure, Outcome, Task, TaskContext, objects_ended, record};
@@ -121,9 +121,9 @@ impl Task for Apply {
         let record = Record { kind: params.kind, service: params.service, scope: params.scope, via: params.via };
         if params.check {
             cx.step("plan", 0, 1, format!("asking {}", record.service));
-            match ask(&Store::of_record(cluster.clone(), &record)).await {
-                Ok(()) => report.state = Some(State::Connected),
-                Err(Error::Connection(error)) if matches!(error.class(), Class::Retry { .. }) => {
+            match probe::ask(&Store::of_record(cluster.clone(), &record)).await {
+                Ok(_) => report.state = Some(State::Connected),
+                Err(error @ Error::Connection(_)) if probe::state(&error) == State::Unreachable => {
                     report.state = Some(State::Unreachable);
                     report.reason = Some(error.to_string());
                 }
@@ -146,24 +146,6 @@ impl Task for Apply {
             let ObjectsReport { dry_run, objects, warnings, omitted: _ } = done;
             ConnectionReport { dry_run, objects, warnings, ..report.clone() }
         })
-    }
-}
-
-/// Whether the server answers as its kind.
-async fn ask(server: &Store) -> Result<(), Error> {
-    match server.kind {
-        InstanceKind::Prometheus => server.query("vector(1)", None).await.map(drop),
-        InstanceKind::Grafana => {
-            let answer = server.get("/api/health", &[]).await?;
-            let health: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-            if health["database"].is_string() {
-                return Ok(());
-            }
-            if matches!(answer.status, 502..=504) {
-                return Err(server.not_ready(&answer));
-            }
-            Err(server.foreign(&answer))
-        }
     }
 }
 

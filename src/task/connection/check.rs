@@ -1,4 +1,4 @@
-//! `connection.check`: climbs the ladder of [`crate::observe::ladder`] for one store and says what is missing and why.
+//! `connection.check`: passes the steps of [`crate::observe::ladder`] for one store and reports what is missing and why.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::{ConnectionError, discover, facts};
 use crate::observe::envelope::{self, QueryAnswer};
 use crate::observe::instance::{InstanceKind, ServiceAddress, root};
 use crate::observe::ladder::{self, Answers, Diagnosis, Mesh, Rung};
+use crate::observe::promql;
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// The task.
@@ -43,11 +44,12 @@ const fn window() -> u64 {
 pub struct CheckReport {
     /// The store, as messages name it.
     pub store: String,
-    /// Highest rung that was reached.
+    /// The last step that the store passes; `unreachable` if it passes none.
     pub rung: Rung,
-    /// The highest rung there is; reached when `rung` equals it.
+    /// The last step there is: a store without an error or a warning has it as `rung`.
     pub of: Rung,
-    /// Why the next rung was not reached, and what falsifies numbers. Empty for a store that serves Istio well.
+    /// Why the store does not pass the next step, and what falsifies numbers. `info` findings explain missing numbers that are no
+    /// fault.
     pub findings: Vec<Diagnosis>,
     /// Pods that a store of this mesh should scrape.
     pub expected_targets: usize,
@@ -129,13 +131,10 @@ impl Task for Check {
     }
 }
 
-/// The queries of the ladder; scope labels are in each selector.
+/// The queries of the steps; scope labels are in each selector.
 async fn ask(store: &Store, window_s: u64) -> Result<Answers, Error> {
-    let scope: Vec<String> = store
-        .scope
-        .iter()
-        .map(|(name, value)| format!("{name}=\"{}\"", crate::observe::promql::escaped(value)))
-        .collect();
+    let scope: Vec<String> =
+        store.scope.iter().map(|(name, value)| format!("{name}=\"{}\"", promql::escaped(value))).collect();
     let scope = if scope.is_empty() { String::new() } else { format!("{{{}}}", scope.join(",")) };
     let query = async |promql: String| store.query(&promql, None).await;
     let counted = async |by: &str, metric: &str| -> Result<Option<QueryAnswer>, Error> {
@@ -161,11 +160,10 @@ async fn ask(store: &Store, window_s: u64) -> Result<Answers, Error> {
     let twice = "count by (namespace, pod) (count by (namespace, pod, job, instance) (istio_requests_total";
     answers.twice = Some(query(format!("{twice}{scope})) > 1")).await?);
     answers.replicas = counted("prometheus_replica", "up").await?;
-    let duplicates = "sum(increase(prometheus_target_scrapes_sample_duplicate_timestamp_total[10m])) > 0";
-    answers.duplicates = Some(query(duplicates.to_owned()).await?);
-    let failures =
-        "sum by (namespace, pod) (increase(istio_agent_scrape_failures_total{type=\"application\"}[10m])) > 0";
-    answers.merge_failures = Some(query(failures.to_owned()).await?);
+    let rest = query(promql::faults(&scope, window_s)).await?;
+    answers.duplicates = Some(rest.with("of", promql::DUPLICATES));
+    answers.merge_failures = Some(rest.with("of", promql::MERGE_FAILURES));
+    answers.window_start = Some(rest.with("of", promql::WINDOW_START));
     if answers.targets.is_none() {
         let by_pod = format!(
             "count by (namespace, pod) \

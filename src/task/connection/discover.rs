@@ -9,12 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::known::{self, KnownConnection};
 use super::listing::Unread;
 use super::objects::Objects;
+use super::probe;
 use super::store::Store;
 use crate::cluster::Cluster;
 use crate::observe::discovery::discover;
-use crate::observe::envelope::{self, Unusable};
+use crate::observe::envelope;
 use crate::observe::instance::{Flavor, Instance, InstanceKind, State};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
@@ -64,15 +66,13 @@ pub struct DiscoverReport {
     /// Servers, best score first, at most 200.
     pub instances: Vec<Instance>,
     /// Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub omitted: usize,
+    /// Connections of the target, by name: those of the worker's configuration, and those that `connection.apply` stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<KnownConnection>,
     /// Kinds that could not be listed, with the reason. What they would show is missing from the scores.
     pub unread: Vec<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl Task for Discover {
@@ -105,8 +105,10 @@ impl Task for Discover {
         cx.guard.check()?;
         let omitted = instances.len().saturating_sub(MOST_REPORTED);
         instances.truncate(MOST_REPORTED);
-        let unread = unread.iter().map(ToString::to_string).collect();
-        Ok(Outcome::Unchanged(DiscoverReport { instances, omitted, unread }))
+        let mut unread = unread.iter().map(ToString::to_string).collect();
+        let connections = known::read(&cluster, &instances, &mut unread).await?;
+        known::name_outside(&mut instances, &connections);
+        Ok(Outcome::Unchanged(DiscoverReport { instances, omitted, connections, unread }))
     }
 }
 
@@ -177,42 +179,35 @@ async fn ask(cluster: Arc<Cluster>, mut instance: Instance) -> Instance {
         return instance;
     }
     let store = Store::of_service(cluster, instance.kind, service);
-    let (state, reason) = match instance.kind {
-        InstanceKind::Prometheus => ask_prometheus(&store, &mut instance).await,
-        InstanceKind::Grafana => ask_grafana(&store, &mut instance).await,
-    };
-    instance.state = state;
-    instance.reason = reason;
+    match probe::ask(&store).await {
+        Ok(health) => {
+            instance.state = State::Connected;
+            instance.reason = None;
+            match instance.kind {
+                InstanceKind::Prometheus => identify(&store, &mut instance).await,
+                InstanceKind::Grafana => instance.version = text(&health["version"]),
+            }
+        }
+        Err(error) => {
+            instance.state = probe::state(&error);
+            instance.reason = Some(probe::reason(&error));
+            if instance.state == State::Connected {
+                instance.flavor = Flavor::PrometheusAgent;
+            }
+        }
+    }
     instance
 }
 
-async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Option<String>) {
-    let answer = match store.get("/api/v1/query", &[("query", "vector(1)".to_owned())]).await {
-        Ok(answer) => answer,
-        Err(error) => return (State::Unreachable, Some(error.to_string())),
-    };
-    match envelope::query(&answer) {
-        Ok(_) => {}
-        Err(Unusable::Agent) => {
-            instance.flavor = Flavor::PrometheusAgent;
-            return (State::Connected, Some(Unusable::Agent.to_string()));
-        }
-        Err(trouble @ Unusable::NotReady { .. }) => return (State::Unreachable, Some(trouble.to_string())),
-        Err(trouble @ Unusable::Refused { .. }) => {
-            return (
-                State::Refused,
-                Some(format!("{trouble}; configure a connection with a credential in the worker's configuration")),
-            );
-        }
-        Err(trouble) => return (State::Discovered, Some(trouble.to_string())),
-    }
-    if let Ok(data) = store.data(BUILD_INFO, &[]).await {
-        instance.version = data["version"].as_str().filter(|text| !text.is_empty()).map(|text| envelope::cut(text, 60));
-        if let Some(flavor) = flavor(&data) {
-            instance.flavor = flavor;
-        }
-    }
-    (State::Connected, None)
+/// Version and product of a store, where it states them.
+async fn identify(store: &Store, instance: &mut Instance) {
+    let Ok(data) = store.data(BUILD_INFO, &[]).await else { return };
+    instance.version = text(&data["version"]);
+    instance.flavor = flavor(&data).unwrap_or(instance.flavor);
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(|text| envelope::cut(text, 60))
 }
 
 /// Whether the store is a `VictoriaMetrics`; false where its answer does not show that.
@@ -252,20 +247,4 @@ fn flavor(data: &Value) -> Option<Flavor> {
     } else {
         None // Prometheus and Thanos give the same answer, so the answer does not change what the objects show.
     }
-}
-
-async fn ask_grafana(store: &Store, instance: &mut Instance) -> (State, Option<String>) {
-    let answer = match store.get("/api/health", &[]).await {
-        Ok(answer) => answer,
-        Err(error) => return (State::Unreachable, Some(error.to_string())),
-    };
-    let health: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if !health["database"].is_string() {
-        return (
-            State::Discovered,
-            Some(format!("the response (HTTP {}) is not from Grafana's /api/health", answer.status)),
-        );
-    }
-    instance.version = health["version"].as_str().map(|text| envelope::cut(text, 60));
-    (State::Connected, None)
 }

@@ -427,18 +427,12 @@ impl Store {
         })
     }
 
-    /// An answer of a program that is not the expected one.
-    pub fn foreign(&self, answer: &Answer) -> Error {
-        let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
-        self.unusable(Unusable::Foreign { status: answer.status, reason })
+    /// An answer of a program that is not Grafana.
+    pub fn not_grafana(&self, answer: &Answer) -> Error {
+        self.unusable(envelope::foreign(answer, envelope::GRAFANA))
     }
 
-    /// 502, 503 or 504 of a proxy, or of a server that starts.
-    pub fn not_ready(&self, answer: &Answer) -> Error {
-        self.unusable(Unusable::NotReady { status: answer.status, text: envelope::cut(answer.body.trim(), 80) })
-    }
-
-    fn unusable(&self, source: Unusable) -> Error {
+    pub(super) fn unusable(&self, source: Unusable) -> Error {
         ConnectionError::Unusable { address: self.address.clone(), source }.into()
     }
 }

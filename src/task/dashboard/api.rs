@@ -40,7 +40,7 @@ impl<'a> Grafana<'a> {
         let answer = store.get("/api/health", &[]).await?;
         let body = grafana.json("GET /api/health", &answer)?;
         if !body["database"].is_string() {
-            return Err(store.foreign(&answer));
+            return Err(store.not_grafana(&answer));
         }
         grafana.version = body["version"].as_str().map(|text| envelope::cut(text, 60));
         grafana.resources = resources::discover(&grafana).await?;
@@ -142,7 +142,7 @@ impl<'a> Grafana<'a> {
         let message = body.as_ref().and_then(|body| body["message"].as_str()).unwrap_or_default();
         let message = envelope::cut(message, 300);
         match answer.status {
-            200..=299 => body.ok_or_else(|| self.store.foreign(answer)),
+            200..=299 => body.ok_or_else(|| self.store.not_grafana(answer)),
             401 | 403 => {
                 Err(ConnectionError::WriteRefused { address: address(), request, message, status: answer.status }
                     .into())

@@ -101,7 +101,8 @@ pub struct QueryReport {
     /// The times of `points`; absent without `history_s`, and when the store has no series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
-    /// Warnings of the store, and histories that are too large.
+    /// Warnings of the store, histories that are too large, and samples that begin within the window, for which rates are too
+    /// low.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -192,6 +193,7 @@ impl Task for Query {
             queries.control_plane().await?;
         }
         cx.guard.check()?;
+        queries.warn_of_short_samples().await?;
         let SignalQueries { signals, history, warnings, .. } = queries;
         Ok(Outcome::Unchanged(QueryReport { store: store.address.clone(), signals, history, warnings }))
     }
@@ -300,6 +302,29 @@ impl SignalQueries<'_> {
             let bytes = signals::bytes(answer, by_version);
             bytes.iter().map(|(key, (by, value))| signals::value(key, *by, *value, false)).collect()
         });
+        Ok(())
+    }
+
+    /// Adds a warning for rates of series whose samples begin within the window.
+    async fn warn_of_short_samples(&mut self) -> Result<(), Error> {
+        let has = |name: &str| self.signals.iter().any(|signal| signal.name == name && !signal.values.is_empty());
+        let asked = [
+            (has("rate") || has("latency-p50"), promql::START_OF_REQUESTS, "requests"),
+            (has("tcp-sent"), promql::START_OF_TCP, "TCP bytes"),
+        ];
+        if asked.iter().all(|(has, ..)| !has) {
+            return Ok(());
+        }
+        let query = promql::window_start(&self.selection(), self.params.window_s);
+        let before = self.store.query(&query, self.params.at.as_deref()).await?;
+        for (_, of, what) in asked.into_iter().filter(|(has, ..)| *has) {
+            if !signals::has_start(&before, of) {
+                self.warnings.push(format!(
+                    "rates of {what} may be too low: the store has no sample of them from before the window of {} s",
+                    self.params.window_s
+                ));
+            }
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::params::ApplyParams;
 use super::spec::{Spec, catches_all};
 use crate::event::CommandKey;
-use crate::observe::gate::{Progress, Reason, Sample, Steps, Thresholds, Verdict};
+use crate::observe::gate::{self, Progress, Reason, Sample, Steps, Thresholds, Verdict};
 use crate::observe::promql::{self, Selection, Subject};
 use crate::observe::signals::{self, ErrorClass, Key};
 use crate::prose::plural;
@@ -82,7 +82,7 @@ pub struct Observation {
     pub latency_p99_ms: Option<f64>,
     /// Its verdict.
     pub verdict: Verdict,
-    /// Why there are no data, in the store's words.
+    /// Why there are no data, in the store's words, or that the samples begin within the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -184,12 +184,20 @@ impl Plan {
 
     /// Asks the store about the canary. A store that does not answer gives no data.
     pub async fn observe(&self, weight: u8) -> Observation {
-        let (sample, reason) = match self.sample().await {
+        let (sample, mut reason) = match self.sample().await {
             Ok(sample) => (sample, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let verdict = crate::observe::gate::judge(&self.thresholds, sample.as_ref());
-        let seen = sample.unwrap_or_default();
+        let mut verdict = gate::judge(&self.thresholds, sample.as_ref().map(|(sample, _)| sample));
+        if let Some((_, is_full)) = sample {
+            verdict = gate::on_window(verdict, is_full);
+            let is_short = !is_full && verdict == Verdict::NoData;
+            reason = is_short.then(|| {
+                let window = self.gate.health.window_s();
+                format!("no sample of {} is older than the window of {window} s", self.key.service)
+            });
+        }
+        let seen = sample.map(|(sample, _)| sample).unwrap_or_default();
         Observation {
             weight_percent: weight,
             requests: round(seen.requests),
@@ -200,7 +208,8 @@ impl Plan {
         }
     }
 
-    async fn sample(&self) -> Result<Option<Sample>, Error> {
+    /// What the store has of the canary, and whether it has samples of its service for the whole window.
+    async fn sample(&self) -> Result<Option<(Sample, bool)>, Error> {
         let answer = self.store.query(&self.query(), None).await?;
         let traffic = signals::traffic(&answer, true, ErrorClass::Server);
         let Some((_, traffic)) = traffic.get(&self.key) else { return Ok(None) };
@@ -215,7 +224,9 @@ impl Plan {
             let latency = signals::latency(&answer, true, 0.99);
             sample.latency_p99_ms = latency.get(&self.key).map(|(_, value, _)| *value);
         }
-        Ok(Some(sample))
+        let before = promql::window_start(&self.selection, self.gate.health.window_s());
+        let is_full = signals::has_start(&self.store.query(&before, None).await?, promql::START_OF_REQUESTS);
+        Ok(Some((sample, is_full)))
     }
 }
 

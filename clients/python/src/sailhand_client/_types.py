@@ -1858,8 +1858,8 @@ ConnectionApplyReport = TypedDict(
     },
 )
 
-# Why a rung was not reached, or what falsifies numbers. The words are part of the contract.
-Cause = Literal["no-answer", "credential-refused", "not-prometheus", "agent-mode", "stale", "nothing-scrapes-istio", "proxies-not-scraped", "no-traffic", "monitor-not-selected", "targets-missing", "targets-down", "wrong-annotation", "merging-off", "ambient-without-waypoint", "scraped-twice", "several-clusters", "telemetry-removes-metrics", "buckets-dropped", "partial-answer", "pods-forbidden", "network-policy", "strict-mtls", "store-intercepted", "native-sidecars-not-seen", "duplicate-samples", "limit-exceeded", "application-metrics-fail", "window-too-short", "other-store", "several-replicas", "relabeling-drops"]
+# Why a store does not pass a step, or what falsifies numbers. The words are part of the contract.
+Cause = Literal["no-answer", "credential-refused", "not-prometheus", "agent-mode", "stale", "nothing-scrapes-istio", "proxies-not-scraped", "no-traffic", "monitor-not-selected", "namespace-not-covered", "targets-missing", "targets-down", "wrong-annotation", "merging-off", "ambient-without-waypoint", "scraped-twice", "several-clusters", "telemetry-removes-metrics", "buckets-dropped", "partial-answer", "pods-forbidden", "network-policy", "strict-mtls", "store-intercepted", "native-sidecars-not-seen", "duplicate-samples", "limit-exceeded", "application-metrics-fail", "window-too-short", "window-not-full", "other-store", "several-replicas", "relabeling-drops"]
 
 # Severity of a finding.
 ConnectionCheckSeverity = Literal["error", "warning", "info"]
@@ -1881,7 +1881,7 @@ Diagnosis = TypedDict(
     },
 )
 
-# The rungs, lowest first.
+# Steps of the check, in their order. A store that passes one passes those before it.
 Rung = Literal["unreachable", "reachable", "authorized", "prometheus", "fresh", "scrapes-istio", "complete", "correct"]
 
 # Report of `connection.check`.
@@ -1890,17 +1890,32 @@ ConnectionCheckReport = TypedDict(
     {
         # Pods that a store of this mesh should scrape.
         "expected_targets": "int",
-        # Why the next rung was not reached, and what falsifies numbers. Empty for a store that
-        # serves Istio well.
+        # Why the store does not pass the next step, and what falsifies numbers. `info` findings
+        # explain missing numbers that are no fault.
         "findings": "list[Diagnosis]",
-        # The highest rung there is; reached when `rung` equals it.
+        # The last step there is: a store without an error or a warning has it as `rung`.
         "of": "Rung",
-        # Highest rung that was reached.
+        # The last step that the store passes; `unreachable` if it passes none.
         "rung": "Rung",
         # The store, as messages name it.
         "store": "str",
         # Kinds of the cluster that could not be listed; what they would explain is not explained.
         "unread": "list[str]",
+    },
+)
+
+# A connection that exists.
+KnownConnection = TypedDict(
+    "KnownConnection",
+    {
+        # Whether it is one of the worker's configuration; otherwise `connection.apply` stored it.
+        "configured": "bool",
+        # Fingerprint of its server, if it is one of the reported ones.
+        "fingerprint": "NotRequired[str | None]",
+        # Kind of its server.
+        "kind": "InstanceKind",
+        # Its name, as commands use it.
+        "name": "str",
     },
 )
 
@@ -1957,6 +1972,9 @@ Instance = TypedDict(
 ConnectionDiscoverReport = TypedDict(
     "ConnectionDiscoverReport",
     {
+        # Connections of the target, by name: those of the worker's configuration, and those that
+        # `connection.apply` stored.
+        "connections": "NotRequired[list[KnownConnection]]",
         # Servers, best score first, at most 200.
         "instances": "list[Instance]",
         # Servers with lower scores that the report leaves out; `namespaces` and `kinds` select
@@ -2380,7 +2398,8 @@ MetricsQueryReport = TypedDict(
         "signals": "list[Signal]",
         # The store, as messages name it.
         "store": "str",
-        # Warnings of the store, and histories that are too large.
+        # Warnings of the store, histories that are too large, and samples that begin within the
+        # window, for which rates are too low.
         "warnings": "NotRequired[list[str]]",
     },
 )
@@ -2547,7 +2566,7 @@ Observation = TypedDict(
         "failed": "float",
         # 99th percentile of their duration, milliseconds; absent without data.
         "latency_p99_ms": "NotRequired[float | None]",
-        # Why there are no data, in the store's words.
+        # Why there are no data, in the store's words, or that the samples begin within the window.
         "reason": "NotRequired[str | None]",
         # Requests to the canary in the window; 0 without data.
         "requests": "float",

@@ -109,7 +109,7 @@ async fn namespace(grafana: &Grafana<'_>) -> Result<String, Error> {
     match organization["id"].as_u64() {
         Some(1) => Ok("default".to_owned()),
         Some(id) => Ok(format!("org-{id}")),
-        None => Err(grafana.store.foreign(&answer)),
+        None => Err(grafana.store.not_grafana(&answer)),
     }
 }
 
