@@ -354,3 +354,30 @@ async fn check_names_the_selector_for_which_the_operator_ignores_a_monitor() {
         scene.plane.kubectl(&["delete", "podmonitor", &name, "--namespace", namespace]);
     }
 }
+
+/// The Operator restricts a job to the namespace of its monitor; the check names the field and the pods outside of it.
+#[tokio::test]
+async fn check_names_the_field_for_which_a_monitor_covers_only_its_own_namespace() {
+    let spec = |ignores: bool| json!({"podMonitorSelector": {}, "ignoreNamespaceSelectors": ignores});
+    let scene = Scene::start(spec(true)).await;
+    connect(&scene).await;
+    let metadata = json!({"namespace": NAMESPACE, "name": "everywhere"});
+    let monitor = json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": metadata, "spec": {
+        "selector": {}, "namespaceSelector": {"any": true}, "podMetricsEndpoints": [{"port": "http-envoy-prom"}]}});
+    write(&scene.cx, monitor).await;
+    let is_restricted = async || {
+        let text = scene.sync();
+        let job = text.split("job_name: ").find(|part| part.starts_with("podMonitor/monitoring/everywhere/0"))?;
+        let words: Vec<&str> = job.split_whitespace().collect();
+        Some(words.join(" ").contains("namespaces: names: - monitoring"))
+    };
+    eventually("the job covers one namespace", WITHIN, async || is_restricted().await.filter(|is| *is)).await;
+    let (_, finding) = scene.finding(Cause::NamespaceNotCovered).await;
+    let reason = "Prometheus monitoring/k8s has `ignoreNamespaceSelectors: true`";
+    assert!(finding.message.contains(reason) && finding.message.ends_with(": shop/web"), "{finding:?}");
+
+    scene.set_spec(&spec(false)).await;
+    eventually("the job covers all namespaces", WITHIN, async || is_restricted().await.filter(|is| !*is)).await;
+    let report = scene.check().await;
+    assert!(report.findings.iter().all(|one| one.cause != Cause::NamespaceNotCovered), "{report:?}");
+}
