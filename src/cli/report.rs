@@ -39,7 +39,7 @@ pub(super) fn finding_line(finding: &FindingReport) -> String {
 pub(super) fn headline(observation: &Observation, result: &ResultData, begun: Option<OffsetDateTime>) -> String {
     let verb = observation.result_verb().unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
-    let dry_run = result.report.as_ref().is_some_and(is_dry_run);
+    let dry_run = result.report.as_ref().is_some_and(report::is_dry_run);
     let (sign, style, how) = match result.outcome {
         Outcome::Succeeded if result.changed => ("✔", GOOD, "done"),
         Outcome::Succeeded if dry_run => ("✔", GOOD, "dry run done, nothing written"),
@@ -80,18 +80,9 @@ fn deletions(report: &Value) -> String {
     }
     match count(report) {
         0 => String::new(),
-        some if is_dry_run(report) => format!(", would delete {some}"),
+        some if report::is_dry_run(report) => format!(", would delete {some}"),
         some => format!(", {some} deleted"),
     }
-}
-
-/// Whether a report, or a part of it, is of a dry run.
-fn is_dry_run(report: &Value) -> bool {
-    let Value::Object(fields) = report else { return false };
-    fields.iter().any(|(name, value)| match name.as_str() {
-        "dry_run" => value == &Value::Bool(true),
-        _ => is_dry_run(value),
-    })
 }
 
 /// Writes the report and the error below the headline, if there are any.
@@ -161,7 +152,7 @@ type Tables = Vec<(Words, Vec<ObjectReport>)>;
 
 /// A report without a table of its own.
 fn describe(report: &Value, wide: bool, text: &mut String) {
-    let done = if is_dry_run(report) { Words::Planned } else { Words::Done };
+    let done = if report::is_dry_run(report) { Words::Planned } else { Words::Done };
     fields_and_tables(report, "", done, wide, text);
 }
 

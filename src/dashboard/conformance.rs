@@ -12,7 +12,7 @@ use super::access::Viewer;
 use super::index::{Position, Query as Selection, Run, RunId};
 use super::refusal::Refusal;
 use super::{Shared, page, report, runs};
-use crate::conformance::model::{RunReport, SpecResult, Status};
+use crate::conformance::model::{Counts, RunReport, SpecResult, Status};
 use crate::conformance::report::{diff, html as cases};
 
 /// The verb whose reports the page shows.
@@ -52,12 +52,12 @@ pub(super) async fn page(
     let older = found.last().filter(|_| has_more).map(|run| format!("/conformance?before={}-{}", run.started, run.key));
     for run in found {
         let Some(report) = report::read::<RunReport>(&shared, run.key).await? else { continue };
-        let info = report.run;
+        let (is_simulated, info) = (is_simulated(&report), report.run);
         let summary = Summary {
             run,
             suite: format!("{} {}", info.suite.name, info.suite.version),
             mesh: format!("{} {}", info.mesh.name, info.mesh.version),
-            is_simulated: info.driver == "simulated",
+            is_simulated,
             specs: report.specs,
         };
         suites.entry(info.suite.name).or_default().push(summary);
@@ -117,7 +117,7 @@ fn cell(runs: &[Summary], target: &str, spec: &str) -> Markup {
         div.verdict {
         @if let Some(result) = verdicts.iter().find_map(|(_, result)| *result) {
             (page::badge(result.compliance.as_str()))
-            span.quiet { (result.counts.passed) "/" (result.counts.total) @if !result.complete { ", incomplete" } }
+            span.quiet { (counted(&result.counts)) @if !result.complete { ", incomplete" } }
         } @else { span.quiet { "not run" } }
         @if verdicts.len() > 1 {
             div.history { @for (summary, result) in verdicts.iter().rev() {
@@ -130,12 +130,27 @@ fn cell(runs: &[Summary], target: &str, spec: &str) -> Markup {
     }
 }
 
+/// How many cases ended in which way: `11 passed, 1 not supported`.
+fn counted(counts: &Counts) -> String {
+    let Counts { total: _, passed, failed, skipped, not_supported, error } = *counts;
+    let all = [
+        (passed, "passed"),
+        (failed, "failed"),
+        (error, "error"),
+        (not_supported, "not supported"),
+        (skipped, "skipped"),
+    ];
+    let some: Vec<_> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
+    some.join(", ")
+}
+
 fn newest(runs: &[Summary], target: &str) -> Markup {
     let newest = runs.iter().find(|it| &*it.run.target == target);
     html! {
         @if let Some(summary) = newest {
             a href={ "/conformance/" (summary.run.key) } { "Cases" } " " span.quiet { (page::moment(summary.run.changed)) }
-            p.quiet { @if summary.is_simulated { "simulated" } @else { (summary.mesh) } }
+            @if summary.is_simulated { p.changed { "simulated: no request was sent" } } @else { p.quiet { (summary.mesh) } }
         }
     }
 }
@@ -163,6 +178,7 @@ pub(super) async fn run(
         @if let Some((key, previous)) = &previous { (differences(*key, previous, &report)) }
         div.conformance {
             h2 { "Specifications and features" }
+            p.quiet { "Capability: how much of the specification works. Compliance: whether what works follows the specification." }
             (cases::matrix(&report.specs))
             h2 { "Cases" }
             (filters(&report, known, &query.status))
@@ -170,8 +186,12 @@ pub(super) async fn run(
         }
     };
     let info = &report.run;
-    let title =
-        format!("Conformance of {} on {}: {} {}", info.mesh.name, info.cluster.id, info.suite.name, info.suite.version);
+    let what = if is_simulated(&report) {
+        "Simulated conformance".to_owned()
+    } else {
+        format!("Conformance of {}", info.mesh.name)
+    };
+    let title = format!("{what} on {}: {} {}", info.cluster.id, info.suite.name, info.suite.version);
     Ok(page::frame(&shared, &viewer, "/conformance", &title, &content))
 }
 
@@ -187,13 +207,18 @@ async fn previous(shared: &Shared, key: RunId, report: &RunReport) -> Result<Opt
     Ok(None)
 }
 
+/// Whether no request was sent.
+fn is_simulated(report: &RunReport) -> bool {
+    report.run.driver == "simulated"
+}
+
 fn about(report: &RunReport, key: RunId) -> Markup {
     let (info, counts) = (&report.run, &report.summary.counts);
     html! {
-        @if info.driver == "simulated" { p.notice { "Simulated: no request was sent. This report does not describe the cluster." } }
+        @if is_simulated(report) { p.notice { "Simulated: no request was sent. This report does not describe the cluster." } }
         dl.facts {
-            dt { "Mesh" } dd { (info.mesh.name) " " (info.mesh.version) ", revision " (info.mesh.revision) ", " (info.mesh.data_plane) }
-            dt { "Cluster" } dd { (info.cluster.id) ", Kubernetes " (info.cluster.kubernetes_version) }
+            @if !is_simulated(report) { dt { "Mesh" } dd { (info.mesh.name) " " (info.mesh.version) ", revision " (info.mesh.revision) ", " (info.mesh.data_plane) } }
+            dt { "Cluster" } dd { (info.cluster.id) @if !is_simulated(report) { ", Kubernetes " (info.cluster.kubernetes_version) } }
             dt { "Suite" } dd { (info.suite.origin) ", driver " (info.driver) }
             dt { "Passed" } dd { (counts.passed) " of " (counts.total) " cases" @if let Some(percent) = report.summary.pass_percent { ", " (percent) " % of those judged" } }
             dt { "Run" } dd { a href={ "/runs/" (key) } { code { (key) } } " " (page::time(&info.started_at)) }

@@ -12,9 +12,11 @@ use super::Shared;
 use super::access::{Viewer, check_form};
 use super::page::{self, Token};
 use super::refusal::Refusal;
-use crate::client::{DeadLetter, Filter};
+use crate::bus::nats::UNDELIVERED;
+use crate::client::{DeadLetter, DeadLetters, Filter};
 use crate::error::Code;
 use crate::event::{CommandKey, Target};
+use crate::prose::plural;
 
 /// Dead letters of a page. Each is one request of about 0.3 ms.
 const ROWS: usize = 200;
@@ -34,23 +36,23 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Markup, Refusal> {
     let _permit = shared.reads.acquire().await.ok();
-    let target = query.target.trim();
-    let filter = Filter {
-        target: target.parse::<Target>().ok().map(|target| target.as_str().to_owned()),
-        code: Some(query.code.trim().to_owned()).filter(|code| !code.is_empty()),
-        limit: ROWS,
-        ..Filter::default()
-    };
-    let found = shared.client.newest_dead_letters(&filter).await?;
+    let (target, code) = (query.target.trim(), query.code.trim());
+    let wanted = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let filter = Filter { target: wanted(target), code: wanted(code), limit: ROWS, ..Filter::default() };
+    // The name of a target is a part of a subject, which must not have wildcards.
+    let is_possible = target.is_empty() || target.parse::<Target>().is_ok();
+    let found = if is_possible { shared.client.newest_dead_letters(&filter).await? } else { DeadLetters::default() };
+    let is_filtered = !target.is_empty() || !code.is_empty();
     let content = html! {
         form.filters method="get" action="/dead-letters" role="search" {
             label { "Target " input type="text" name="target" value=(target); }
             label { "Code " input type="text" name="code" value=(query.code); }
             button type="submit" { "Filter" }
+            a href="/dead-letters" { "Clear" }
         }
-        @if found.older > 0 || !found.is_complete { p.notice { "These are the newest " (found.letters.len()) ". Filter to see others." } }
-        @for letter in &found.letters { (one(&viewer, letter)) }
-        @if found.letters.is_empty() { p.empty { "No dead letters." } }
+        @if found.older > 0 || is_possible && !found.is_complete { p.notice { "These are the newest " (found.letters.len()) ". Filter to see others." } }
+        @for letter in found.letters.iter().rev() { (one(&viewer, letter)) }
+        @if found.letters.is_empty() { p.empty { (if is_filtered { "No dead letters match." } else { "No dead letters." }) } }
     };
     Ok(page::frame(&shared, &viewer, "/dead-letters", "Dead letters", &content))
 }
@@ -69,9 +71,9 @@ fn one(viewer: &Viewer, letter: &DeadLetter) -> Markup {
             h2 { "#" (number) " " (page::badge(&letter.reason)) " " code { (letter.subject) } }
             p { (page::code_link(&letter.code)) " " (message) }
             @if let Some(code) = code { p { strong { "Remedy: " } (code.remedy()) } }
-            p.quiet { (page::time(&letter.time)) ", worker " (letter.worker) ", " (letter.deliveries) " deliveries" }
+            p.quiet { (page::time(&letter.time)) ", worker " (letter.worker) ", " (plural(letter.deliveries, "delivery")) }
             @if letter.command.parse::<CommandKey>().is_ok() { p { a href={ "/runs/" (letter.command) } { "Run" } } }
-            @if letter.event.is_some() {
+            @if letter.event.is_some() && letter.reason != UNDELIVERED {
                 (page::button(viewer, &format!("/dead-letters/{number}/replay"), "Replay", Some("Send this command again with a new id?")))
             }
             (page::button(viewer, &format!("/dead-letters/{number}/purge"), "Purge", Some("Delete this dead letter?")))

@@ -8,6 +8,8 @@ use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::access::{Viewer, check_form};
 use super::page::{self, Token};
@@ -16,7 +18,7 @@ use super::{Shared, conformance, report};
 use crate::client::{History, Observation, Observed};
 use crate::config::TRACE_ID;
 use crate::event::{CommandKey, EventKind, ResultData, waited_text};
-use crate::prose::plural;
+use crate::prose::{duration, plural};
 
 /// Maximum number of events of the timeline, and about how many bytes of them.
 const EVENTS: usize = 500;
@@ -45,10 +47,11 @@ pub(super) async fn page(
         if !query.sent {
             return Err(Refusal::Missing(format!("event or result of run {key}")));
         }
-        let content = live(&key, &position, &waiting(&viewer, &key));
+        // The script takes the title from the body once the run has one.
+        let content = html! { div data-untitled { (live(&key, &position, &waiting(&viewer, &key))) } };
         return Ok(page::frame(&shared, &viewer, "/runs", "Command sent", &content));
     };
-    let title = format!("{} on {}", verb(&history), first.target);
+    let title = title(&history, first);
     let body = render(&shared, &viewer, &key, &history);
     let content = if result(&history).is_some() {
         html! { div #run { (body) } }
@@ -128,6 +131,19 @@ fn verb(history: &History) -> String {
     found.unwrap_or_else(|| "command".to_owned())
 }
 
+/// Milliseconds from the start of the first attempt to the result.
+fn took(history: &History, result: &ResultData) -> Option<u64> {
+    let is_start = |it: &&Observation| matches!(it.observed, Observed::Event(EventKind::Started(_)));
+    let first = history.observations.first().filter(is_start).filter(|_| history.omitted == 0)?;
+    let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    u64::try_from((at(&result.ended)? - at(first.attribute("time"))?).whole_milliseconds()).ok()
+}
+
+/// Verb and target.
+fn title(history: &History, any: &Observation) -> String {
+    format!("{} on {}", verb(history), any.target)
+}
+
 fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
     let Some(newest) = history.observations.last() else { return Markup::default() };
     let result = result(history);
@@ -139,7 +155,7 @@ fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History)
     let attempts = history.observations.iter().filter_map(|it| it.event.get("attempt")?.as_u64()).max();
     let attempts = result.map_or(attempts.unwrap_or_default(), |result| u64::from(result.attempts));
     html! {
-        dl.facts {
+        dl.facts data-title=(title(history, newest)) {
             dt { "State" } dd { (page::badge(state)) }
             dt { "Key" } dd { code { (key) } }
             dt { "Command" } dd { code { (newest.attribute("commandid")) } " from " code { (newest.attribute("commandsource")) } }
@@ -149,7 +165,10 @@ fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History)
             @if let Some(result) = result {
                 dt { "Changed" } dd { (if result.changed { "yes" } else { "no" }) }
                 dt { "Worker" } dd { (result.worker) }
-                dt { "Ended" } dd { (page::time(&result.ended)) }
+                dt { "Ended" } dd {
+                    (page::time(&result.ended))
+                    @if let Some(took) = took(history, result) { " " span.quiet { "after " (duration(took)) } }
+                }
             }
         }
         @if result.is_none() {
@@ -160,6 +179,7 @@ fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History)
             @if let Some(error) = &result.error { h2 { "Error" } (page::problem(error)) }
             @if let Some(value) = &result.report {
                 h2 { "Report" }
+                @if crate::report::is_dry_run(value) { p.notice { "Dry run: nothing was written. The report says what the command would do." } }
                 @if verb == conformance::VERB { p { a href={ "/conformance/" (key) } { "Cases with their evidence" } } }
                 (report::render(verb, value))
             }
@@ -172,7 +192,7 @@ fn render(shared: &Shared, viewer: &Viewer, key: &CommandKey, history: &History)
                 td data-label="Time" { (page::time(it.attribute("time"))) }
                 td data-label="Attempt" { @if let Some(attempt) = it.event.get("attempt").and_then(Value::as_u64) { (attempt) } }
                 td data-label="Event" { (kind(it)) }
-                td data-label="Details" { (details(it)) }
+                td data-label="Details" { (details(it, result)) }
             } } }
         }
         h2 { "CloudEvents" }
@@ -198,7 +218,7 @@ fn kind(observation: &Observation) -> &'static str {
     }
 }
 
-fn details(observation: &Observation) -> Markup {
+fn details(observation: &Observation, result: Option<&ResultData>) -> Markup {
     match &observation.observed {
         Observed::Event(EventKind::Started(started)) => {
             html! {
@@ -214,7 +234,9 @@ fn details(observation: &Observation) -> Markup {
             p { "next attempt in " (retrying.delay_ms) " ms" } (page::problem(&retrying.problem))
         },
         Observed::Event(EventKind::DeadLettered(letter)) => html! {
-            p { (letter.reason) " after " (letter.deliveries) " deliveries" } (page::problem(&letter.problem))
+            p { (letter.reason) " after " (plural(letter.deliveries, "delivery")) }
+            // The page begins with the error of the result.
+            @if result.is_none_or(|result| result.error.as_ref() != Some(&letter.problem)) { (page::problem(&letter.problem)) }
         },
         Observed::Event(EventKind::Found(found)) => html! {
             (plural(found.findings.len(), "finding")) @if found.first { ", the first of this attempt" }

@@ -82,7 +82,13 @@ pub(super) async fn list(
                 } }
                 tbody { @for run in &found { (row(run)) } }
             }
-            @if found.is_empty() { p.empty { "No runs match. Send a command: " code { "sailhand submit ping --target <target>" } } }
+            // The style hides it when the script inserts the first run.
+            @if found.is_empty() {
+                p.empty {
+                    @if selection == Selection::default() { "No runs yet. Send a command: " code { "sailhand submit ping --target <target>" } }
+                    @else { "No runs match." }
+                }
+            }
             nav.pages aria-label="Pages of the list" {
                 @if before.is_some() { a href={ "/runs?" (filters.trim_start_matches('&')) } { "Newest" } }
                 @if let Some(older) = older { a rel="next" href=(older) { "Older" } }

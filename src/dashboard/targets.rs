@@ -51,7 +51,7 @@ pub(super) async fn page(
     let content = html! {
         @if !complete { p.notice { "Queue and pauses are not shown, because the NATS user may not read them. The permissions of the operator in deploy/nats include them." } }
         table.rows {
-            thead { tr { th { "Target" } th { "Mesh" } th { "Last run" } th { "Workers" } th { "Queued" } th { "Dead letters" } th { "Pause" } } }
+            thead { tr { th { "Target" } th { "Mesh" } th { "Last run" } th { "Workers" } th { "Queue" } th { "Dead letters" } th { "Pause" } } }
             tbody { @for (target, run, mesh) in &rows { (row(&viewer, target, *run, mesh.as_ref(), complete)) } }
         }
         @if rows.is_empty() { p.empty { "No targets. A worker publishes the targets that it has." } }
@@ -130,13 +130,13 @@ fn row(
                     @if let Some(problem) = &worker.problem { p.problem { (problem) } }
                 } } }
             }
-            td data-label="Queued" {
-                @if complete { (target.queued) @if target.waiting > 0 { " " span.quiet { "(" (target.waiting) " waiting)" } } } @else { "–" }
+            td data-label="Queue" {
+                @if complete { (target.queued) " " span.quiet { "queued or running" @if target.waiting > 0 { ", " (target.waiting) " waiting" } } } @else { "–" }
             }
             td data-label="Dead letters" { @if complete { a href={ "/dead-letters?target=" (name) } { (target.dead_letters) } } @else { "–" } }
             td data-label="Pause" {
                 @if let Some(pause) = &target.paused {
-                    p { "paused by " (pause.by) " since " (pause.since) @if let Some(reason) = &pause.reason { ": " (reason) } }
+                    p { (page::badge("paused")) " by " (pause.by) " since " (page::time(&pause.since)) @if let Some(reason) = &pause.reason { ": " (reason) } }
                     (page::button(viewer, &format!("/targets/{name}/resume"), "Resume", None))
                 } @else if complete {
                     (page::button(viewer, &format!("/targets/{name}/pause"), "Pause", Some("Pause this target? Its queued commands wait.")))

@@ -138,7 +138,7 @@ fn unknown(place: &Value, unexpected: &[String]) -> String {
     let name: String = first.chars().take(NAMED).collect();
     let hint = match (suggest::nearest(first, known.iter().copied()), listed(&known)) {
         (Some(near), _) => format!("; did you mean `{near}`?"),
-        (None, Some(known)) => format!("; there are {known}"),
+        (None, Some(known)) => format!("; known: {known}"),
         (None, None) => String::new(),
     };
     format!("`{}` {more}{hint}", name.escape_debug())
@@ -224,7 +224,7 @@ mod tests {
             (json!({"version": "1.1", "verison": 1}), "data: `verison` is not known; did you mean `version`?"),
             (
                 json!({"version": "1.1", "zzz": 1, "zzzz": 1}),
-                "data: `zzz` and 1 more are not known; there are labels, mode, name, rules, version",
+                "data: `zzz` and 1 more are not known; known: labels, mode, name, rules, version",
             ),
             (json!({"version": "1.1", "mode": "side"}), "data/mode: must be one of sidecar, ambient"),
             (json!({"version": "1.1", "rules": {}}), "data/rules: must be a list"),

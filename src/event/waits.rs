@@ -74,7 +74,7 @@ mod tests {
         let pause = waited(WaitReason::Pause, None, 1_800_000);
         assert_eq!(waited_text(&[]), None);
         assert_eq!(
-            waited_text(&[lease.clone()]).as_deref(),
+            waited_text(std::slice::from_ref(&lease)).as_deref(),
             Some("waited 12 s for another command of the installation shop")
         );
         assert_eq!(

@@ -8,6 +8,8 @@ mod verbs;
 pub use objects::{Change, ObjectLine, Objects, Words};
 pub use verbs::{blocks, message, warning};
 
+use serde_json::Value;
+
 /// Emphasis of a text. Each medium has its own colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -93,4 +95,14 @@ pub enum Block {
     },
     /// Findings of the analysis.
     Code(CodeGroup),
+}
+
+/// Whether a report, or a part of it, is of a dry run.
+#[must_use]
+pub fn is_dry_run(report: &Value) -> bool {
+    let Value::Object(fields) = report else { return false };
+    fields.iter().any(|(name, value)| match name.as_str() {
+        "dry_run" => value == &Value::Bool(true),
+        _ => is_dry_run(value),
+    })
 }

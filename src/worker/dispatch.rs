@@ -116,7 +116,7 @@ enum EarlyEnd {
     /// No.
     No,
     /// Yes: it has expired or was cancelled, and no attempt runs.
-    Now(Error, Attempt),
+    Now(Error, Box<Attempt>),
     /// Yes, but an attempt runs, or its process has crashed. A running attempt ends the command, with its report. It
     /// holds the lease, so this delivery ends the command after it has acquired the lease.
     WithLease(Error),
@@ -197,7 +197,7 @@ impl Engine {
         let Command { origin, dataref, .. } = cx.command;
         let end_with_lease = match self.early_end(cx).await? {
             EarlyEnd::No => None,
-            EarlyEnd::Now(error, attempt) => return Ok(FinishedAttempt::not_run(error, attempt)),
+            EarlyEnd::Now(error, attempt) => return Ok(FinishedAttempt::not_run(error, *attempt)),
             EarlyEnd::WithLease(error) => Some(error),
             EarlyEnd::IdReused => return Ok(Executed::IdReused),
         };
@@ -272,7 +272,7 @@ impl Engine {
         } else if attempt.record.in_progress {
             EarlyEnd::WithLease(error)
         } else {
-            EarlyEnd::Now(error, attempt)
+            EarlyEnd::Now(error, Box::new(attempt))
         })
     }
 

@@ -71,9 +71,11 @@ try {
 
   await check("a run appears in the list and its progress is live", async () => {
     await page.goto(`${stage.base}/runs`);
+    await page.getByText("No runs yet").waitFor();
     await page.evaluate(() => { window.sameDocument = true; });
     running = await apply(stage, "waits", waiting("waits"), "wait=5m");
     await row(page, running).waitFor();
+    equal(await page.getByText("No runs yet").isVisible(), false, "the text of an empty list");
     await row(page, running).locator('[data-state="running"]').waitFor();
     await eventually("progress is shown", async () => /\d\/\d/.test(await row(page, running).innerText()));
     equal(await page.evaluate(() => window.sameDocument), true, "the page was not loaded again");
@@ -86,21 +88,6 @@ try {
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.locator('.facts [data-state="cancelled"]').waitFor();
     equal(await page.getByRole("button", { name: "Cancel" }).count(), 0, "buttons for a run that has ended");
-  });
-
-  let waited;
-  await check("the timeline states what a run waited for", async () => {
-    const holder = await apply(stage, "held", waiting("held"), "wait=5m");
-    await page.goto(`${stage.base}/runs`);
-    await row(page, holder).waitFor();
-    waited = await apply(stage, "held", settings("held", "text"));
-    await page.goto(`${stage.base}/runs/${waited}?sent=true`);
-    await page.locator('.facts [data-state="queued"]').waitFor();
-    await eventually("the command is checked again", async () => (await stage.redelivered()) > 0);
-    await stage.sailhand("cancel", holder);
-    await page.locator('.facts [data-state="succeeded"]').waitFor();
-    const start = await page.locator("table.rows tbody tr", { hasText: "started" }).innerText();
-    if (!/waited \d+(\.\d)? s for another command of the installation held/.test(start)) throw new Error(start);
   });
 
   await check("hostile manifests and events are text", async () => {
@@ -137,6 +124,22 @@ try {
     await eventually("all runs", async () => (await page.locator("tbody tr").count()) > 2);
   });
 
+  let waited;
+  await check("the timeline states what a run waited for", async () => {
+    const holder = await apply(stage, "held", waiting("held"), "wait=5m");
+    await page.goto(`${stage.base}/runs`);
+    await row(page, holder).waitFor();
+    waited = await apply(stage, "held", settings("held", "text"));
+    await page.goto(`${stage.base}/runs/${waited}?sent=true`);
+    await page.locator('.facts [data-state="queued"]').waitFor();
+    await eventually("the command is checked again", async () => (await stage.redelivered()) > 0);
+    await stage.sailhand("cancel", holder);
+    await page.locator('.facts [data-state="succeeded"]').waitFor();
+    equal(await page.locator("h1").innerText(), "config.apply on staging", "the title");
+    const start = await page.locator("table.rows tbody tr", { hasText: "started" }).innerText();
+    if (!/waited [\d.]+ m?s for another command of the installation held/.test(start)) throw new Error(start);
+  });
+
   await check("a dry run and its command are sent with a form", async () => {
     await page.goto(`${stage.base}/send`);
     await page.getByRole("link", { name: "config.apply" }).click();
@@ -153,6 +156,7 @@ try {
     await page.screenshot({ path: join(pictures, "send-command.png"), fullPage: true });
     await page.getByRole("button", { name: "Dry run" }).click();
     await page.locator('#run .facts [data-state="succeeded"]').waitFor();
+    await page.getByText("Dry run: nothing was written.").waitFor();
     await page.screenshot({ path: join(pictures, "send-dry-run.png"), fullPage: true });
     await page.getByRole("button", { name: "Send", exact: true }).click();
     await page.waitForURL("**/runs/*");

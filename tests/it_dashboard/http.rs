@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Delivery, Queue, Retention, Settlement, Subjects};
+use sailhand::bus::{Bus, DeadLetter, DeadReason, Delivery, Queue, Retention, Settlement, Subjects};
 use sailhand::client::Client;
 use sailhand::config::Config;
+use sailhand::error::Problem;
 use sailhand::event::{CommandKey, EventKind, Origin, ResultData, Started, decode, progress_event, result_event};
 use sailhand::progress::Step;
 use serde_json::Value;
@@ -73,6 +74,30 @@ impl DashboardEnv {
         let (delivery, command) = self.pull().await;
         let due = OffsetDateTime::now_utc() + Duration::from_hours(1);
         self.bus.schedule(&delivery, &command.origin, due).await.unwrap();
+        delivery.acker.settle(Settlement::Ack).await.unwrap();
+    }
+
+    /// Sends a command and rejects it, as a worker does.
+    pub async fn dead_letter(&self, verb: &str, params: Value) {
+        self.client.submit(&"dev".parse().unwrap(), draft(verb, params)).await.unwrap();
+        let (delivery, command) = self.pull().await;
+        let problem = Problem {
+            code: "SH1005".to_owned(),
+            class: "rejected".to_owned(),
+            message: "data: refused".to_owned(),
+            causes: Vec::new(),
+            remedy: String::new(),
+        };
+        let letter = DeadLetter {
+            delivery: &delivery,
+            key: Some(&command.origin.key),
+            reason: DeadReason::Rejected,
+            problem: &problem,
+            worker: "w",
+            time: OffsetDateTime::now_utc(),
+            most_bytes: None,
+        };
+        self.bus.dead_letter(&letter).await.unwrap();
         delivery.acker.settle(Settlement::Ack).await.unwrap();
     }
 

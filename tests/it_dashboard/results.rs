@@ -58,6 +58,20 @@ async fn connections_show_servers_checks_and_signals() {
 }
 
 #[tokio::test]
+async fn newest_dead_letter_is_first_and_a_filter_that_is_no_target_selects_none() {
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    for echo in ["first", "second"] {
+        test_env.dead_letter("ping", json!({ "echo": echo })).await;
+    }
+    let all = dashboard.get("/dead-letters").await.body;
+    let (first, second) = (all.find("#1 ").unwrap(), all.find("#2 ").unwrap());
+    assert!(second < first && all.contains(", 1 delivery<"), "{all}");
+    let none = dashboard.get("/dead-letters?target=Not+a+target").await.body;
+    assert!(none.contains("No dead letters match.") && !none.contains("#1 "), "{none}");
+}
+
+#[tokio::test]
 async fn targets_show_their_mesh_and_last_run() {
     let test_env = DashboardEnv::new().await;
     let dashboard = test_env.dashboard(&["--allow-actions"]).await;
@@ -84,8 +98,8 @@ async fn targets_show_their_mesh_and_last_run() {
     for part in parts.into_iter().chain(["Kubernetes 1.34.4", &key, "mesh.upgrade", "data-state=\"running\""]) {
         assert!(row("dev").contains(part), "{part}: {}", row("dev"));
     }
-    assert!(row("other").contains("2 <span class=\"quiet\">(1 waiting)"), "{}", row("other"));
-    assert!(!row("dev").contains("waiting)"), "{}", row("dev"));
+    assert!(row("other").contains("2 <span class=\"quiet\">queued or running, 1 waiting"), "{}", row("other"));
+    assert!(!row("dev").contains(" waiting"), "{}", row("dev"));
     assert!(row("other").contains("/send/mesh.status?target=other"), "{}", row("other"));
 }
 

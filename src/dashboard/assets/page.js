@@ -86,6 +86,11 @@ async function replaceRun(run, events) {
     const details = [...run.querySelectorAll("details")];
     details.forEach((one, at) => { one.open = open[at - (details.length - before)] ?? false; });
     showAges(run);
+    const title = run.parentElement.dataset.untitled !== undefined && run.querySelector("[data-title]")?.dataset.title;
+    if (title) {
+      document.querySelector("h1").textContent = title;
+      document.title = `${title} – sailhand`;
+    }
     if (!run.querySelector('.facts [data-state="running"], .facts [data-state="retrying"], .facts [data-state="queued"]')) {
       events.close();
       showConnection(true, "Run has ended");

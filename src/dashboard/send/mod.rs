@@ -270,7 +270,7 @@ impl Shown<'_> {
                 div.equivalents { (self.equivalents(shared)) }
             }
             @if let FormState::Rehearsed { key, position } = &self.state {
-                h2 { "Dry run" }
+                h2 #dry-run { "Dry run" }
                 (run::live(key, position, &run::waiting(viewer, key)))
             }
         };
@@ -323,7 +323,7 @@ impl Shown<'_> {
             FormState::Wrong(Wrong::Target) => html! { p.problem role="alert" { "The target is not valid." } },
             FormState::Wrong(Wrong::Command(error)) => html! { p.problem role="alert" { (error) } },
             FormState::Rehearsed { key, .. } => html! {
-                p.notice role="status" { "Dry run sent: " a href={ "/runs/" (key) } { code.whole { (key.as_str().get(..8).unwrap_or_default()) } } ". Its report is below. Send executes the command." }
+                p.notice role="status" { "Dry run sent: " a href={ "/runs/" (key) } { code.whole { (key.as_str().get(..8).unwrap_or_default()) } } ". " a href="#dry-run" { "Its report" } " is below. Send executes the command." }
             },
             FormState::Empty | FormState::Checked(_) => html! {},
         }
