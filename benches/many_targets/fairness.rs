@@ -87,7 +87,11 @@ async fn pings(
             let ended = results.next().await;
             if ended.target == target {
                 let time = ended.at - start;
-                if is_first { taken.first = time } else { taken.pings.push(time) }
+                if is_first {
+                    taken.first = time
+                } else {
+                    taken.pings.push(time)
+                }
                 is_first = false;
                 break;
             }
