@@ -88,9 +88,9 @@ async fn pings(
             if ended.target == target {
                 let time = ended.at - start;
                 if is_first {
-                    taken.first = time
+                    taken.first = time;
                 } else {
-                    taken.pings.push(time)
+                    taken.pings.push(time);
                 }
                 is_first = false;
                 break;
