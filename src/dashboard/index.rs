@@ -116,7 +116,8 @@ impl Query {
 /// All runs, by key, start and version.
 #[derive(Debug, Default)]
 pub struct Index {
-    runs: HashMap<RunId, Run>,
+    /// Boxed, because a map that grows has both its old and its new table in memory.
+    runs: HashMap<RunId, Box<Run>>,
     by_start: BTreeSet<Position>,
     by_version: BTreeMap<u64, RunId>,
     counts: HashMap<RunState, usize>,
@@ -149,7 +150,7 @@ impl Index {
     /// One run.
     #[must_use]
     pub fn get(&self, key: RunId) -> Option<&Run> {
-        self.runs.get(&key)
+        self.runs.get(&key).map(Box::as_ref)
     }
 
     /// The newest selected runs that started before a position.
@@ -158,12 +159,12 @@ impl Index {
             Some(position) => self.by_start.range(..*position),
             None => self.by_start.range::<Position, _>(..),
         };
-        range.rev().filter_map(|(_, key)| self.runs.get(key)).filter(|run| query.matches(run))
+        range.rev().filter_map(|(_, key)| self.get(*key)).filter(|run| query.matches(run))
     }
 
     /// Runs that have changed since a version, by the version of their last change.
     pub fn since(&self, version: u64) -> impl Iterator<Item = &Run> {
-        self.by_version.range(version + 1..).filter_map(|(_, key)| self.runs.get(key))
+        self.by_version.range(version + 1..).filter_map(|(_, key)| self.get(*key))
     }
 
     /// Adds a change; returns whether a run has changed. A repeated change has no effect.
@@ -174,7 +175,7 @@ impl Index {
         }
         *last = change.sequence;
         let Some(observation) = &change.observation else { return false };
-        let known = self.runs.get(&RunId::of(&observation.key));
+        let known = self.get(RunId::of(&observation.key));
         let Some(run) = next(known, observation) else { return false };
         self.put(run);
         true
@@ -194,7 +195,7 @@ impl Index {
         self.by_start.insert((run.started, run.key));
         self.by_version.insert(run.version, run.key);
         *self.counts.entry(run.state).or_default() += 1;
-        self.runs.insert(run.key, run);
+        self.runs.insert(run.key, Box::new(run));
         while self.runs.len() > self.most {
             let Some((_, key)) = self.by_start.pop_first() else { break };
             if let Some(old) = self.runs.remove(&key) {
