@@ -264,12 +264,12 @@ schemas:
 schemas-check:
     cargo run --locked --quiet -- schema --check
 
-# Make the schemas of Istio's and the Gateway API's kinds from their definitions (the modules pinned in tests/tools/kubernetes).
+# Make the schemas of Istio's and the Gateway API's kinds from their definitions (the modules pinned in tests/tools/kubernetes-clients).
 [group('build')]
 crd-schemas:
     #!/usr/bin/env bash
     set -euo pipefail
-    cd tests/tools/kubernetes
+    cd tests/tools/kubernetes-clients
     go mod download istio.io/api sigs.k8s.io/gateway-api
     folder() { go list -m -f '{{{{.Dir}}' "$1"; }
     version() { echo "$1 $(go list -m -f '{{{{.Version}}' "$1")"; }

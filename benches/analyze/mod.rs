@@ -1,5 +1,5 @@
 //! `sailhand analyze` beside `istioctl analyze`, and beside all of Istio's analyzers over the same files
-//! (`tests/tools/kubernetes`), in turns: whole processes, findings as JSON. Then the same of a live cluster.
+//! (`tests/tools/kubernetes-clients`), in turns: whole processes, findings as JSON. Then the same of a live cluster.
 //!
 //! `just bench analyze files 1000 10000` measures files of these sizes, `-- live` the cluster only.
 #![allow(

@@ -22,7 +22,7 @@ with_shell=(--busybox "$root/bin/busybox")
 
 istio() {
   local module settings=()
-  module=$(cd "$here/../tools/kubernetes" && go list -m -f '{{.Dir}}' istio.io/istio)
+  module=$(cd "$here/../tools/kubernetes-clients" && go list -m -f '{{.Dir}}' istio.io/istio)
   # Upstream's Envoy has not Istio's own filters. Said here and not in the charts' values, so that charts stay as they
   # are, but for hub and tag.
   for name in PILOT_ENABLE_ALPN_FILTER=false PILOT_ENABLE_METADATA_EXCHANGE=false PILOT_DISABLE_MX_ALPN=true \

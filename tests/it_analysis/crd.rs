@@ -17,11 +17,11 @@ use kube::{Api, Client, Config};
 use serde_json::Value;
 use support::tools;
 
-/// Folder of a module in the version that tests/tools/kubernetes pins.
+/// Folder of a module in the version that tests/tools/kubernetes-clients pins.
 fn module(name: &str) -> PathBuf {
     let output = Command::new("go")
         .args(["mod", "download", "-json", name])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/kubernetes"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/kubernetes-clients"))
         .output()
         .expect("go is needed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -2,7 +2,7 @@
 //! that only one of the two reports is an error here, unless `analysis/differences.yaml` lists it with a reason. An
 //! unused reason is an error too.
 //!
-//! Istio is `istio-analyzers`, its own analyzers over all kinds in files (`tests/tools/kubernetes`), and `istioctl analyze`
+//! Istio is `istio-analyzers`, its own analyzers over all kinds in files (`tests/tools/kubernetes-clients`), and `istioctl analyze`
 //! on files and on a real API server. The objects are generated ones, Istio's samples, and the files of its own tests.
 #![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
 

@@ -194,7 +194,7 @@ class Conformance:
         """The CRDs are those of the suite's module. An istiod that has lost watches of deleted CRDs repeats them after up
         to a minute, therefore it starts anew. Pods of a new namespace start only when an istiod that leads has written its
         CA there, up to half a minute later; neither suite's time is to contain this."""
-        module = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api", cwd=os.path.join(ROOT, "tests/tools/kubernetes"))
+        module = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api", cwd=os.path.join(ROOT, "tests/tools/kubernetes-clients"))
         crds = os.path.join(module.stdout.strip(), "config/crd/standard")
         kubectl("apply", "--server-side", "-f", crds)
         kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=30s")

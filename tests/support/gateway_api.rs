@@ -1,4 +1,4 @@
-//! The CRDs of the Gateway API. Needs go, which names the folder of the module that tests/tools/kubernetes pins.
+//! The CRDs of the Gateway API. Needs go, which names the folder of the module that tests/tools/kubernetes-clients pins.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use std::process::Command;
 pub fn definitions() -> String {
     let output = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"])
-        .current_dir("tests/tools/kubernetes")
+        .current_dir("tests/tools/kubernetes-clients")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

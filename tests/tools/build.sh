@@ -13,7 +13,7 @@
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
 # this machine (in $KUBEBUILDER_ASSETS or PATH) and has a fitting version is linked instead of being built:
-#   nats-server 2.15.x, etcd 3.6.x, Kubernetes 1.36.x, kwok 0.8.x, helm 4.2.x
+#   nats-server 2.15.x, etcd 3.6.x, Kubernetes 1.34.x, kwok 0.8.x, helm 4.2.x
 # The minor version must be the pinned one: the tests rely on what exactly these releases do.
 #
 # A second run does nothing. A changed go.mod or build flag rebuilds what it describes. SAILHAND_TOOLS_BUILD=1 ignores
@@ -26,8 +26,8 @@ bin=$cache/bin
 stamps=$cache/stamps
 logs=$cache/log
 
-kubernetes_version=1.36.3
-kubernetes_flags="-X k8s.io/component-base/version.gitVersion=v$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+kubernetes_version=1.34.4
+kubernetes_flags="-X k8s.io/component-base/version.gitVersion=v$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
 
 istio_commit=eed52ebb66ad # of 2026-08-27, between 1.30 and 1.31: the newest that the module proxy serves
 istio_version=1.31.0-alpha.$istio_commit
@@ -40,44 +40,44 @@ prometheus_flags="-X github.com/prometheus/common/version.Version=$prometheus_ve
 
 prometheus_operator_flags="-X github.com/prometheus/common/version.Version=0.85.0"
 
-# Programs on Kubernetes' libraries share one go.mod: at one version of everything these libraries are compiled once.
-# helm 4.2 is the newest on the same version of them.
+# Programs on Kubernetes' client libraries share the go.mod of kubernetes-clients: at one version of everything these
+# libraries are compiled once. helm 4.2 is the newest on the version that kwok and Istio have.
 # name | folder of its go.mod | package | fitting versions (none: always built) | how to ask for it | extra linker flags |
 # build tags
 tools=(
   "nats-server|nats|github.com/nats-io/nats-server/v2|2.15|--version|"
   "etcd|etcd|go.etcd.io/etcd/server/v3|3.6|--version|"
-  "kwok|kubernetes|sigs.k8s.io/kwok/cmd/kwok|0.8|--version|"
-  "kubectl|kubernetes|k8s.io/kubernetes/cmd/kubectl|1.36|version --client|$kubernetes_flags"
-  "kube-scheduler|kubernetes|k8s.io/kubernetes/cmd/kube-scheduler|1.36|--version|$kubernetes_flags"
-  "kube-controller-manager|kubernetes|k8s.io/kubernetes/cmd/kube-controller-manager|1.36|--version|$kubernetes_flags"
-  "kube-apiserver|kubernetes|k8s.io/kubernetes/cmd/kube-apiserver|1.36|--version|$kubernetes_flags"
+  "kwok|kubernetes-clients|sigs.k8s.io/kwok/cmd/kwok|0.8|--version|"
+  "kubectl|kubernetes|k8s.io/kubernetes/cmd/kubectl|1.34|version --client|$kubernetes_flags"
+  "kube-scheduler|kubernetes|k8s.io/kubernetes/cmd/kube-scheduler|1.34|--version|$kubernetes_flags"
+  "kube-controller-manager|kubernetes|k8s.io/kubernetes/cmd/kube-controller-manager|1.34|--version|$kubernetes_flags"
+  "kube-apiserver|kubernetes|k8s.io/kubernetes/cmd/kube-apiserver|1.34|--version|$kubernetes_flags"
 )
 chart_tools=(
-  "helm|kubernetes|helm.sh/helm/v4/cmd/helm|4.2|version|-X helm.sh/helm/v4/internal/version.version=v4.2.2"
+  "helm|kubernetes-clients|helm.sh/helm/v4/cmd/helm|4.2|version|-X helm.sh/helm/v4/internal/version.version=v4.2.2"
 )
 istio_tools=(
-  "istioctl|kubernetes|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
-  "istio-analyzers|kubernetes|./istio-analyzers|||"
-  "flux-ssa|kubernetes|./flux-ssa|||"
+  "istioctl|kubernetes-clients|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
+  "istio-analyzers|kubernetes-clients|./istio-analyzers|||"
+  "flux-ssa|kubernetes-clients|./flux-ssa|||"
   "grafana-double|grafana|.|||"
   "buf|buf|github.com/bufbuild/buf/cmd/buf|||"
   "ghz|ghz|github.com/bojand/ghz/cmd/ghz|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
-  "pilot-discovery|kubernetes|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
+  "pilot-discovery|kubernetes-clients|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
   "prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|||$prometheus_flags|$prometheus_tags"
   "prometheus-operator|prometheus-operator|github.com/prometheus-operator/prometheus-operator/cmd/operator|||$prometheus_operator_flags"
   "victoria-metrics|victoria-metrics|github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics|||"
 )
 node_tools=(
-  "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.36|--version|$kubernetes_flags"
-  "kube-proxy|kubernetes|k8s.io/kubernetes/cmd/kube-proxy|1.36|--version|$kubernetes_flags"
-  "pilot-agent|kubernetes|istio.io/istio/pilot/cmd/pilot-agent|||$istio_flags"
-  "echo-server|kubernetes|istio.io/istio/pkg/test/echo/cmd/server|||"
-  "echo-client|kubernetes|istio.io/istio/pkg/test/echo/cmd/client|||"
-  "coredns|kubernetes|./coredns|||"
-  "gateway-api-conformance|kubernetes|sigs.k8s.io/gateway-api/conformance|||"
+  "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.34|--version|$kubernetes_flags"
+  "kube-proxy|kubernetes|k8s.io/kubernetes/cmd/kube-proxy|1.34|--version|$kubernetes_flags"
+  "pilot-agent|kubernetes-clients|istio.io/istio/pilot/cmd/pilot-agent|||$istio_flags"
+  "echo-server|kubernetes-clients|istio.io/istio/pkg/test/echo/cmd/server|||"
+  "echo-client|kubernetes-clients|istio.io/istio/pkg/test/echo/cmd/client|||"
+  "coredns|kubernetes-clients|./coredns|||"
+  "gateway-api-conformance|kubernetes-clients|sigs.k8s.io/gateway-api/conformance|||"
 )
 
 lint_tools=(
