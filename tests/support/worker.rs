@@ -20,6 +20,8 @@ use super::nats::NatsServer;
 
 /// How long a worker may take to start on a busy machine.
 const START: Duration = Duration::from_secs(30);
+/// How long a command may take. Some wait for what the API server does in minutes.
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// The result of a command that succeeded and changed nothing, for tests that publish results themselves.
 pub fn succeeded() -> ResultData {
@@ -137,7 +139,7 @@ impl WorkerEnv {
     async fn until<T>(&self, key: &CommandKey, pick: impl Fn(&Observed) -> Option<T>) -> T {
         let mut observations = self.client.watch_command(key);
         let mut seen = Vec::new();
-        let waited = tokio::time::timeout(Duration::from_secs(90), async {
+        let waited = tokio::time::timeout(PATIENCE, async {
             while let Some(observation) = observations.next().await {
                 let observed = observation.unwrap().observed;
                 if let Some(found) = pick(&observed) {
@@ -150,7 +152,7 @@ impl WorkerEnv {
         match waited.await {
             Ok(Some(found)) => found,
             Ok(None) => panic!("command {key} ended without what was waited for: {seen:#?}"),
-            Err(elapsed) => panic!("command {key}: {elapsed}, 90 s, only {seen:#?}"),
+            Err(elapsed) => panic!("command {key}: {elapsed}, {PATIENCE:?}, only {seen:#?}"),
         }
     }
 }
