@@ -46,6 +46,7 @@ prepare() {
     report_failure "the real servers could not be built"
     return 1
   fi
+  trap - EXIT # the number of an ended process may be another's
   if [[ -z ${SAILHAND_TEST_KUBECONFIG:-} ]]; then
     if ! "$here/support/control-plane.sh" up "$state" --guard $$; then
       report_failure "the control plane did not start"

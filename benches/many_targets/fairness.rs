@@ -47,7 +47,8 @@ pub async fn measure(targets: usize, workers: usize, slots: usize, flooded: usiz
     }
     let seconds = start.elapsed().as_secs_f64();
     let mut rows = vec![["", "pings", "p50 ms", "p99 ms", "worst ms"].map(str::to_owned).to_vec()];
-    for (when, Taken { mut pings, mut bare, first }) in [("alone", alone), ("beside", beside)] {
+    for (when, Taken { mut pings, mut bare }) in [("alone", alone), ("beside", beside)] {
+        println!("first ping {when}: {:.1} ms", pings[0].as_secs_f64() * 1e3);
         let of = |taken: &mut Vec<Duration>, share| format!("{:.1}", quantile(taken, share));
         for (what, taken) in [("ping", &mut pings), ("messages only", &mut bare)] {
             let figures = [of(taken, 0.5), of(taken, 0.99), of(taken, 1.0)];
@@ -55,16 +56,13 @@ pub async fn measure(targets: usize, workers: usize, slots: usize, flooded: usiz
             row.extend(figures);
             rows.push(row);
         }
-        println!("first ping {when}: {:.1} ms", first.as_secs_f64() * 1e3);
     }
     table(&rows);
     println!("config.apply of the flooded targets: {:.0} commands/s", commands as f64 / seconds);
 }
 
-/// Times of pings and of the messages between them.
+/// Times of pings and of the messages between them. The first ping has the whole backlog before it.
 struct Taken {
-    /// The one that had the whole backlog before it; not in `pings`.
-    first: Duration,
     pings: Vec<Duration>,
     bare: Vec<Duration>,
 }
@@ -77,8 +75,7 @@ async fn pings(
     target: &str,
     mut goes_on: impl FnMut(&str) -> bool,
 ) -> Taken {
-    let mut taken = Taken { first: Duration::ZERO, pings: Vec::new(), bare: Vec::new() };
-    let mut is_first = true;
+    let mut taken = Taken { pings: Vec::new(), bare: Vec::new() };
     let mut is_on = true;
     while is_on && taken.pings.len() < PINGS {
         let start = Instant::now();
@@ -86,13 +83,7 @@ async fn pings(
         loop {
             let ended = results.next().await;
             if ended.target == target {
-                let time = ended.at - start;
-                if is_first {
-                    taken.first = time;
-                } else {
-                    taken.pings.push(time);
-                }
-                is_first = false;
+                taken.pings.push(ended.at - start);
                 break;
             }
             is_on = goes_on(&ended.target);
