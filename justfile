@@ -116,7 +116,7 @@ audit: cargo-deny
 
 [private]
 cargo-deny:
-    @command -v cargo-deny >/dev/null || cargo install cargo-deny --locked --version 0.20.2
+    @command -v cargo-deny >/dev/null || cargo install cargo-deny --debug --locked --version 0.20.2
 
 # Tests that need nothing but Rust: unit tests and the checks of the repository. Under a minute once it is built.
 [group('test')]

@@ -25,7 +25,7 @@ fi
 cd "$root/fuzz"
 PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 [[ $(cargo fuzz --version 2>/dev/null) == "cargo-fuzz $version" ]] ||
-  cargo install cargo-fuzz --locked --version "$version"
+  cargo install cargo-fuzz --debug --locked --version "$version"
 
 # The same versions as everywhere else; cargo adds what only fuzzing needs.
 cp ../Cargo.lock Cargo.lock

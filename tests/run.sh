@@ -65,6 +65,9 @@ count_rust() {
   done
 }
 
+# Most tests wait for servers more than they compute: with one thread for each core, half of two cores is idle.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+
 rust() {
   local log=$logs/test-rust.log code p f i
   say "cargo test"

@@ -148,6 +148,9 @@ pub async fn main() {
     table(&rows);
 
     let single = options.one("single");
+    if single == 0 {
+        return;
+    }
     let mut rows = vec![head(&["", "path", "p50 ms", "p99 ms", "of bare"])];
     for &replicas in options.list("replicas") {
         let mut bare = 0.0;

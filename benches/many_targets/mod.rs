@@ -4,6 +4,8 @@
 //!
 //! Each target has an inventory namespace of its own. All are on the local API server, so requests to it cost more CPU
 //! time than anything of the workers, and its limits are not those of a thousand clusters.
+//!
+//! `--watched 0`, `--flooded 0` and `--commands 0` leave out memory, fairness and the rest.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -62,9 +64,16 @@ pub async fn main() {
     println!("\nmany_targets: {targets} targets, {workers} workers of {slots} slots, one API server for all targets");
     measure::machine(&[(Path::new(env!("CARGO_BIN_EXE_sailhand")), &["--version"])]);
     println!();
-    memory::measure(targets, options.one("watched")).await;
-    fairness::measure(targets, workers, slots, options.one("flooded"), options.one("backlog")).await;
-    operations::measure(targets, workers, slots, options.one("commands")).await;
+    let [watched, flooded, commands] = ["watched", "flooded", "commands"].map(|name| options.one(name));
+    if watched > 0 {
+        memory::measure(targets, watched).await;
+    }
+    if flooded > 0 {
+        fairness::measure(targets, workers, slots, flooded, options.one("backlog")).await;
+    }
+    if commands > 0 {
+        operations::measure(targets, workers, slots, commands).await;
+    }
     println!("after the run: {}\n", measure::load());
 }
 

@@ -15,6 +15,7 @@ use super::page::After;
 use super::refusal::Refusal;
 use super::{Shared, chart, page, report};
 use crate::event::Outcome;
+use crate::observe::instance::State as ServerState;
 
 /// Targets of a page. Each is up to 35 requests of about 0.3 ms.
 const TARGETS: usize = 5;
@@ -23,15 +24,33 @@ const CHECKS: usize = 10;
 const QUERIES: usize = 24;
 /// Maximum number of rows of a table.
 const ROWS: usize = 200;
-/// Rungs of the check, lowest first.
-const RUNGS: &[&str] =
-    &["unreachable", "reachable", "authorized", "prometheus", "fresh", "scrapes-istio", "complete", "correct"];
+/// Rungs of the check, lowest first, with what the page says of a store that has reached them.
+const RUNGS: &[(&str, &str)] = &[
+    ("unreachable", ""),
+    ("reachable", "answers"),
+    ("authorized", "accepts the worker's requests"),
+    ("prometheus", "is compatible with Prometheus"),
+    ("fresh", "has recent samples"),
+    ("scrapes-istio", "has metrics of Istio"),
+    ("complete", "has metrics of every proxy"),
+    ("correct", "nothing falsifies the numbers"),
+];
 
 /// Fields of the report of `connection.discover` that the page shows. Unknown fields of a newer worker are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Discovered {
     instances: Vec<Server>,
+    connections: Vec<Connection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Connection {
+    name: String,
+    kind: String,
+    configured: bool,
+    fingerprint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -189,37 +208,61 @@ fn origin(run: &Run) -> Markup {
 }
 
 fn servers(discovered: &Of<Discovered>) -> Markup {
-    let instances = &discovered.report.instances;
+    let Discovered { instances, connections } = &discovered.report;
+    let names = |server: &Server| {
+        let to = connections.iter().filter(|one| one.fingerprint.as_ref() == Some(&server.fingerprint));
+        to.map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let is_reported =
+        |one: &&Connection| instances.iter().any(|server| one.fingerprint.as_ref() == Some(&server.fingerprint));
+    let others: Vec<&Connection> = connections.iter().filter(|one| !is_reported(one)).collect();
     html! {
         h3 { "Servers: " (origin(&discovered.run)) }
         @if instances.is_empty() { p.empty { "No Prometheus and no Grafana was found." } }
         @else {
             table.rows {
-                thead { tr { th { "State" } th { "Product" } th { "Address" } th { "Score" } th { "Used by" } th { "Reason" } } }
+                thead { tr { th { "State" } th { "Product" } th { "Address" } th { "Connections" } th { "Score" } th { "Used by" } th { "Reason" } } }
                 tbody { @for server in instances.iter().take(ROWS) { tr {
-                    td data-label="State" { (page::badge(&server.state)) }
+                    td data-label="State" { (page::badge_with(&server.state, word(&server.state))) }
                     td data-label="Product" { (server.flavor) " " span.quiet { (server.version.as_deref().unwrap_or_default()) } }
                     td data-label="Address" { code { (server.fingerprint.strip_prefix(&format!("{}/", server.kind)).unwrap_or(&server.fingerprint)) } }
+                    td data-label="Connections" { (names(server)) }
                     td data-label="Score" { (format!("{:.0} %", server.score * 100.0)) }
                     td data-label="Used by" { (server.used_by.join(", ")) }
                     td data-label="Reason" { @if let Some(reason) = &server.reason { (reason) } }
                 } } }
             }
         }
+        @if !others.is_empty() {
+            p { "Connections to servers that are not in this list: "
+                @for (at, one) in others.iter().take(ROWS).enumerate() {
+                    @if at > 0 { ", " }
+                    strong { (one.name) } " " span.quiet { "(" (one.kind) @if one.configured { ", of the worker's configuration" } ")" }
+                }
+            }
+        }
+    }
+}
+
+/// The state in words; as it is where this version does not know it.
+fn word(state: &str) -> &str {
+    match serde_json::from_value::<ServerState>(state.into()) {
+        Ok(known) => known.shown(),
+        Err(_) => state,
     }
 }
 
 /// The rungs that the store has reached, and why not the next.
 fn ladder(check: &Of<Checked>) -> Markup {
     let Of { run, report } = check;
-    let reached = RUNGS.iter().position(|rung| *rung == report.rung).unwrap_or_default();
+    let reached = RUNGS.iter().position(|(rung, _)| *rung == report.rung).unwrap_or_default();
     html! {
         h3 { code { (report.store) } ": " (origin(run)) }
-        ol.ladder aria-label={ "Reached: " (report.rung) } {
-            @for (at, rung) in RUNGS.iter().enumerate().skip(1) {
+        ol.ladder aria-label="Steps of the check" {
+            @for (at, (_, says)) in RUNGS.iter().enumerate().skip(1) {
                 li data-reached=(at <= reached) {
-                    span aria-hidden="true" { (if at <= reached { "✔" } else { "○" }) } " " (rung.replace('-', " "))
-                    @if at > reached { span.hidden { " (not reached)" } }
+                    span aria-hidden="true" { (if at <= reached { "✔" } else { "○" }) } " " (says)
+                    @if at > reached { span.hidden { " (no)" } }
                 }
             }
         }
@@ -322,12 +365,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn signals_of_several_results_are_one_series() {
-        let index_run = || Run {
+    fn index_run(verb: &str) -> Run {
+        Run {
             key: "0".repeat(32).parse().unwrap(),
             target: "dev".into(),
-            verb: "metrics.query".into(),
+            verb: verb.into(),
             source: "".into(),
             state: RunState::Ended(Outcome::Succeeded),
             attempts: 1,
@@ -336,13 +378,17 @@ mod tests {
             progress: (0, 0),
             message: "".into(),
             version: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn signals_of_several_results_are_one_series() {
         let query = |rate: f64, presence: &str| {
             let value =
                 json!({ "namespace": "shop", "service": "reviews", "presence": presence, "value": rate, "unknown": 1 });
             let report =
                 json!({ "store": "s", "signals": [{ "name": "rate", "unit": "", "query": "", "values": [value] }] });
-            Of { run: index_run(), report: serde_json::from_value::<Queried>(report).unwrap() }
+            Of { run: index_run("metrics.query"), report: serde_json::from_value::<Queried>(report).unwrap() }
         };
         let found = series(&[query(1.0, "value"), query(0.0, "none"), query(3.0, "value"), query(0.0, "zero")]);
         let (values, _) = &found[&("shop".to_owned(), "reviews".to_owned(), None)]["rate"];
@@ -364,6 +410,24 @@ mod tests {
             Rung::Complete,
             Rung::Correct,
         ];
-        assert!(all.iter().map(|rung| json!(rung)).eq(RUNGS.iter().map(|rung| json!(rung))));
+        assert!(all.iter().map(|rung| json!(rung)).eq(RUNGS.iter().map(|(rung, _)| json!(rung))));
+    }
+
+    #[test]
+    fn servers_have_the_names_of_their_connections() {
+        let report = json!({
+            "instances": [{ "kind": "prometheus", "fingerprint": "prometheus/a" }],
+            "connections": [
+                { "name": "mesh", "kind": "prometheus", "fingerprint": "prometheus/a" },
+                { "name": "central", "kind": "grafana", "configured": true },
+            ],
+        });
+        let report = serde_json::from_value(report).unwrap();
+        let page = servers(&Of { run: index_run("connection.discover"), report }).into_string();
+        assert!(page.contains(r#"<td data-label="Connections">mesh</td>"#), "{page}");
+        assert!(
+            page.contains("<strong>central</strong>") && page.contains("(grafana, of the worker's configuration)"),
+            "{page}"
+        );
     }
 }

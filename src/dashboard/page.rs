@@ -76,6 +76,11 @@ pub(super) fn states(index: &Index) -> impl Iterator<Item = (RunState, usize)> {
 
 /// A state as a sign and a word.
 pub(super) fn badge(state: &str) -> Markup {
+    badge_with(state, state)
+}
+
+/// A state as a sign, and another word for it.
+pub(super) fn badge_with(state: &str, word: &str) -> Markup {
     let sign = match state {
         "running" => "▶",
         "retrying" => "↻",
@@ -85,7 +90,7 @@ pub(super) fn badge(state: &str) -> Markup {
         "queued" => "◌",
         _ => "•",
     };
-    html! { span.badge data-state=(state) { span aria-hidden="true" { (sign) } " " (state) } }
+    html! { span.badge data-state=(state) { span aria-hidden="true" { (sign) } " " (word) } }
 }
 
 /// A time that the script shows as an age.

@@ -112,6 +112,19 @@ pub enum State {
     Unreachable,
 }
 
+impl State {
+    /// As tables for people show it: a server that answers needs no connection, so `connected` would mislead.
+    #[must_use]
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Discovered => "found",
+            Self::Connected => "answers",
+            Self::Refused => "refuses",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// One reason for a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -31,7 +31,7 @@ impl Render for DiscoverReport {
             vec![
                 Cell::new(Tone::Strong, product.trim_end()),
                 Cell::plain(address(one)),
-                Cell::new(tone, word(one.state)),
+                Cell::new(tone, one.state.shown()),
                 Cell::plain(self.connections_to(Some(&one.fingerprint)).join(", ")),
                 Cell::plain(one.used_by.join(", ")),
             ]
@@ -43,7 +43,7 @@ impl Render for DiscoverReport {
         }
         let reasons =
             self.instances.iter().filter_map(|one| Some(format!("{}: {}", address(one), one.reason.as_ref()?)));
-        blocks.extend(list("not connected", &reasons.collect::<Vec<_>>()));
+        blocks.extend(list("reasons", &reasons.collect::<Vec<_>>()));
         if self.omitted > 0 {
             let text = format!(
                 "{} with lower scores are left out; select namespaces or kinds",
@@ -79,7 +79,9 @@ impl Render for ConnectionReport {
                 severity: Cell::new(Tone::Changed, "unreachable"),
                 text: reason.clone().unwrap_or_default(),
             }),
-            (Some(state), _) => blocks.push(Block::Line(Cell::new(Tone::Good, word(state)))),
+            (Some(state), _) => {
+                blocks.push(Block::Line(Cell::new(Tone::Good, format!("the server {}", state.shown()))));
+            }
             (None, _) => {}
         }
         blocks.extend(warnings(&self.warnings));
@@ -264,7 +266,7 @@ mod tests {
         }))
         .unwrap();
         let expected = [
-            "PRODUCT | ADDRESS | STATE | CONNECTIONS | USED BY; prometheus | http://p.m:9090 | connected | mesh | ",
+            "PRODUCT | ADDRESS | STATE | CONNECTIONS | USED BY; prometheus | http://p.m:9090 | answers | mesh | ",
             "connections to other servers: central",
         ];
         assert_eq!(lines(&report), expected);

@@ -15,9 +15,11 @@ use crate::task::SlotClass;
 const RESERVED: usize = 4;
 /// Time over which the slots that a target occupies are averaged.
 const OCCUPANCY_SPAN: Duration = Duration::from_secs(10);
-/// A target without a running command is quiet when it occupies less than this part of a slot on average. Far below one
-/// slot, because hundreds of targets with long queues and short commands have no running command most of the time.
-const QUIET: f64 = 0.02;
+/// A target that occupies this part of a slot on average, or more, is in use. Far below one slot, because hundreds of
+/// targets with long queues and short commands have no running command most of the time.
+const IN_USE: f64 = 0.02;
+/// How often the targets in use are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 /// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
 /// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
@@ -33,8 +35,12 @@ pub(super) struct TargetLimiter {
     busy: Arc<Slots>,
     /// For the first running command of a target that is not quiet, while all of `busy` are in use.
     first: Arc<Slots>,
+    /// When the targets in use were last counted, and the average occupancy below which a target is quiet.
+    quiet: Mutex<(Instant, f64)>,
     watches: Arc<Semaphore>,
     watches_of_target: HashMap<String, Arc<Semaphore>>,
+    /// Number of slots.
+    slots: usize,
 }
 
 /// Slots that some commands share.
@@ -133,7 +139,8 @@ impl TargetLimiter {
             by_target.clear();
         }
         let (busy, first) = (Slots::new(limit), Slots::new(slots / (RESERVED * 2)));
-        Self { by_target, busy, first, watches: semaphore(WATCHES), watches_of_target }
+        let quiet = Mutex::new((Instant::now(), IN_USE));
+        Self { by_target, busy, first, quiet, slots, watches: semaphore(WATCHES), watches_of_target }
     }
 
     /// A slot for a command of the target.
@@ -154,7 +161,7 @@ impl TargetLimiter {
             let shared = self.busy.acquire().await.ok_or(Full::Shared)?;
             return Ok(TargetPermit { slots: [Some(shared), None], watch });
         }
-        let (is_first, is_quiet) = of_target.state();
+        let (is_first, is_quiet) = of_target.state(self.quiet());
         let slot = of_target.acquire().await.ok_or(Full::Target)?;
         let shared = if is_quiet {
             None
@@ -164,6 +171,20 @@ impl TargetLimiter {
             Some(self.busy.acquire().await.ok_or(Full::Shared)?)
         };
         Ok(TargetPermit { slots: [Some(slot), shared], watch })
+    }
+
+    /// Average occupancy below which a target is quiet: an equal share, for each target in use, of the slots that are
+    /// reserved for quiet ones. So all quiet targets together do not occupy more than those.
+    fn quiet(&self) -> f64 {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now - quiet.0 >= COUNTED_EVERY {
+            let in_use = self.by_target.values().filter(|slots| slots.occupancy().average(now) >= IN_USE).count();
+            #[allow(clippy::cast_precision_loss, reason = "thousands at most")]
+            let share = (self.slots / (RESERVED * 2)) as f64 / in_use.max(1) as f64;
+            *quiet = (now, share.max(IN_USE));
+        }
+        quiet.1
     }
 
     fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
@@ -180,11 +201,11 @@ impl Slots {
         Arc::new(Self { permits: Arc::new(Semaphore::new(number)), rate: Mutex::new(rate), occupancy })
     }
 
-    /// Whether all of them are free, and whether they are quiet too: hardly used in the last seconds.
-    fn state(&self) -> (bool, bool) {
+    /// Whether all of them are free, and whether they are quiet too: on average fewer than `quiet` were in use.
+    fn state(&self, quiet: f64) -> (bool, bool) {
         let occupancy = self.occupancy();
         let are_free = occupancy.used == 0;
-        (are_free, are_free && occupancy.average(Instant::now()) < QUIET)
+        (are_free, are_free && occupancy.average(Instant::now()) < quiet)
     }
 
     async fn acquire(self: &Arc<Self>) -> Option<Slot> {
@@ -299,6 +320,29 @@ mod tests {
             tokio::time::advance(tick).await;
         }
         assert!(executed > 48 * 95, "the flooded targets use their slots: {executed}");
+    }
+
+    /// Before: a target with a short command each 20 ms counted as busy, like one with a long queue.
+    #[tokio::test(start_paused = true)]
+    async fn target_with_less_than_its_share_is_quiet_beside_flooded_ones() {
+        let names: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
+        let limiter = TargetLimiter::new(names.iter().map(String::as_str), 64);
+        let mut running: Vec<(Instant, TargetPermit)> = Vec::new();
+        for round in 0_usize..3_000 {
+            running.retain(|(end, _)| *end > Instant::now());
+            for number in 0..100 {
+                let target = &names[(number + round * 7) % 100];
+                if let Ok(permit) = limiter.acquire(target, SlotClass::Normal).await {
+                    running.push((Instant::now() + Duration::from_millis(500), permit));
+                }
+            }
+            let small = limiter.acquire("999", SlotClass::Normal).await;
+            assert!(small.is_ok() || round < 60, "round {round}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            drop(small);
+            tokio::time::advance(Duration::from_millis(19)).await;
+        }
+        assert!(limiter.quiet() < 0.1, "the flooded targets are in use");
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,12 +39,13 @@ async fn connections_show_servers_checks_and_signals() {
     dashboard.lists("metrics.query").await;
     let page = dashboard.get("/connections").await;
     for part in [
-        "refused",
+        "refuses",
         "thanos",
         "97 %",
         "Kiali istio-system/kiali",
         "Apply a PodMonitor.",
-        "Reached: fresh",
+        "Steps of the check",
+        "has recent samples",
         "12.5 /s",
         "25.0 %",
         "40.0 ms",

@@ -203,6 +203,12 @@ async fn unhealthy_revision_is_rolled_back_and_a_healthy_one_gets_all_workloads(
     let scene = scene().await;
     let failure = scene.mesh.run("mesh.upgrade", upgrade("other")).await.unwrap_err();
     assert_eq!((failure.error.code().to_string().as_str(), failure.error.class()), ("SH3518", Class::Terminal));
+    let mut young = upgrade("mesh");
+    young["gate"]["window"] = "30m".into();
+    let failure = scene.mesh.run("mesh.upgrade", young).await.unwrap_err();
+    let text = failure.error.to_string();
+    assert!(text.contains("no request from before the 30m that precede the upgrade"), "{text}");
+    assert_eq!(failure.error.code().to_string(), "SH3518");
     assert_eq!(scene.revisions().await.0, "default", "nothing is moved without numbers to judge by");
 
     scene.script.lock().unwrap().broken = Some("pay");

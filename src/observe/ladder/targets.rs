@@ -109,6 +109,12 @@ fn is_over_limit(one: &Down) -> bool {
     one.error.contains("limit exceeded") || one.error.contains("limit_exceeded")
 }
 
+/// Whether the port answers with something else than metrics. Source: prometheus/prometheus `model/textparse` and
+/// `scrape/scrape.go`.
+fn has_no_metrics(one: &Down) -> bool {
+    ["while parsing", "is not a valid start token", "Content-Type"].iter().any(|text| one.error.contains(text))
+}
+
 /// An application's port for which STRICT mTLS applies, with an error as a sidecar gives it to plaintext.
 fn refuses_plaintext(one: &Down, mesh: &Mesh) -> bool {
     let errors = ["EOF", "connection reset", "HTTP response to HTTPS client", "malformed HTTP response"];
@@ -141,6 +147,7 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
     let mut blocked = Vec::new();
     let mut policies = Vec::new();
     let mut others = Vec::new();
+    let mut remedy = "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run.";
     for one in down {
         let line = format!("{}:{}: {}", one.pod, one.port, one.error);
         if is_over_limit(one) {
@@ -151,6 +158,9 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
             blocked.push(line);
             policies.push(policy);
         } else {
+            if has_no_metrics(one) {
+                remedy = "The proxy adds the metrics of the application to its own, and the application answers with something else. Correct prometheus.io/port and prometheus.io/path of the pod template, or remove prometheus.io/scrape from it.";
+            }
             others.push(line);
         }
     }
@@ -171,7 +181,7 @@ fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
         about(Cause::LimitExceeded, limits, ("exceeds a limit of its scrape job, so none of its samples is stored", "exceed a limit of their scrape job, so none of their samples is stored"), "Raise the limit in the scrape job, the monitor or the Prometheus object's enforced limits; or reduce series with a Telemetry override or sidecar.istio.io/statsEvictionInterval."),
         about(Cause::StrictMtls, strict, ("is a port of an application for which STRICT mTLS applies", "are ports of applications for which STRICT mTLS applies"), &format!("Scrape port {MERGED_METRICS} with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS).")),
         about(Cause::NetworkPolicy, blocked, (&by_policy[0], &by_policy[1]), &format!("Add an ingress rule that admits the store's namespace to ports {MERGED_METRICS}, {ENVOY_METRICS} and {CONTROL_PLANE_METRICS}.")),
-        about(Cause::TargetsDown, others, ("of Istio fails", "of Istio fail"), "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run."),
+        about(Cause::TargetsDown, others, ("of Istio fails", "of Istio fail"), remedy),
     ]
     .into_iter()
     .flatten()

@@ -52,6 +52,24 @@ fn causes(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Cause>) {
 }
 
 #[test]
+fn application_without_metrics_is_the_remedy_of_a_target_that_cannot_be_parsed() {
+    for (error, part) in [
+        (r#"strconv.ParseFloat: parsing "=v1": invalid syntax while parsing: "A=v1""#, "prometheus.io/path"),
+        (
+            r#"received unsupported Content-Type "text/html" and no fallback_scrape_protocol specified"#,
+            "prometheus.io/path",
+        ),
+        ("connection refused", "does not run"),
+    ] {
+        let (mut answers, mesh) = healthy();
+        answers.targets.as_mut().unwrap().push(down(15020, error));
+        let (_, found) = climb(&answers, &mesh);
+        assert_eq!((found.len(), found[0].cause), (1, Cause::TargetsDown), "{found:?}");
+        assert!(found[0].remedy.contains(part), "{error}: {}", found[0].remedy);
+    }
+}
+
+#[test]
 fn a_healthy_mesh_has_no_finding() {
     let (answers, mesh) = healthy();
     assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));

@@ -320,7 +320,8 @@ impl SignalQueries<'_> {
         for (_, of, what) in asked.into_iter().filter(|(has, ..)| *has) {
             if !signals::has_start(&before, of) {
                 self.warnings.push(format!(
-                    "rates of {what} may be too low: the store has no sample of them from before the window of {} s",
+                    "rates of {what} are of a part of the window (Prometheus shows them too low): the store has no sample of them \
+                     from before the window of {} s",
                     self.params.window_s
                 ));
             }

@@ -2,6 +2,7 @@
 //! `pilot/pkg/serviceregistry/ambient/waypoints.go` (`getUseWaypoint`, `fetchWaypointForTarget`).
 
 use super::Json;
+use super::managed::EAST_WEST_CLASS;
 
 /// Label of a namespace, Service, ServiceEntry or pod with the name of its waypoint.
 pub const USE: &str = "istio.io/use-waypoint";
@@ -64,9 +65,14 @@ pub fn traffic_type<J: Json>(labels: &J) -> &str {
     labels.field(WAYPOINT_FOR).and_then(Json::string).unwrap_or("service")
 }
 
-/// Whether the Gateway with this `spec` is a waypoint: by its class, or because it accepts HBONE.
+/// Whether the Gateway with this `spec` is a waypoint: by its class, or because it accepts HBONE. Gateways for traffic from
+/// other networks accept HBONE too, and are none.
 pub fn is_waypoint<J: Json>(spec: &J) -> bool {
-    spec.string_at(&["gatewayClassName"]).is_some_and(|class| class.contains("waypoint"))
+    let class = spec.string_at(&["gatewayClassName"]).unwrap_or_default();
+    if class == EAST_WEST_CLASS {
+        return false;
+    }
+    class.contains("waypoint")
         || spec.path(&["listeners"]).is_some_and(|listeners| {
             listeners.array().iter().any(|listener| listener.string_at(&["protocol"]) == Some("HBONE"))
         })
@@ -106,6 +112,7 @@ mod tests {
         for (spec, expected) in [
             (json!({"gatewayClassName": "istio-waypoint"}), true),
             (json!({"gatewayClassName": "own", "listeners": [{"protocol": "HBONE"}]}), true),
+            (json!({"gatewayClassName": "istio-east-west", "listeners": [{"protocol": "HBONE"}]}), false),
             (json!({"gatewayClassName": "istio", "listeners": [{"protocol": "HTTP"}]}), false),
             (json!({}), false),
         ] {

@@ -13,7 +13,8 @@ use crate::cluster::Cluster;
 use crate::mesh::usage;
 use crate::observe::envelope::QueryAnswer;
 use crate::observe::gate::{Sample, Verdict, judge, judge_workloads};
-use crate::observe::{promql, signals};
+use crate::observe::promql::{self, Selection, Subject};
+use crate::observe::signals;
 use crate::prose::plural;
 use crate::task::Error;
 use crate::task::connection::store::Store;
@@ -182,6 +183,12 @@ async fn services(cluster: &Cluster, workloads: &[&Workload]) -> Result<BTreeMap
         }
     }
     Ok(found)
+}
+
+/// Whether the store has requests of the mesh from before the window that ends at this time (seconds since 1970).
+pub(super) async fn has_whole_window(store: &Store, health: &Health, at: i64) -> Result<bool, Error> {
+    let query = promql::window_start(&Selection::of(&Subject::Mesh {}, &store.scope), health.window_s());
+    Ok(signals::has_start(&store.query(&query, Some(&at.to_string())).await?, promql::START_OF_REQUESTS))
 }
 
 /// Asks the store about workloads, at a time (seconds since 1970) or now.

@@ -162,23 +162,32 @@ impl<'a, 'b> Gated<'a, 'b> {
             before = gate::ask(work.cluster, &store, health, &judged, Some(since)).await?;
         }
         let mut gated = Self { canary, health, store, from, to, record, resumed, before, not_judged };
-        gated.admit(work)?;
+        gated.admit(work).await?;
         gated.keep(work).await?;
         Ok(Some(gated))
     }
 
     /// Refuses to begin without numbers that could be judged.
-    fn admit(&mut self, work: &mut MeshRun<'_>) -> Result<(), Error> {
+    async fn admit(&mut self, work: &mut MeshRun<'_>) -> Result<(), Error> {
         let seen = self.before.judge(self.health, 0);
         if let Some(report) = &mut work.report.gate {
             let name = |(namespace, name): &Pair| format!("{namespace}/{name}");
             report.not_judged = self.not_judged.iter().map(name).collect();
             push(&mut report.observations, seen.clone());
         }
-        if self.resumed || matches!(seen.verdict, Verdict::Good | Verdict::Unclear) {
+        if self.resumed {
             return Ok(());
         }
         let window = humantime::format_duration(self.health.window);
+        let is_decided = matches!(seen.verdict, Verdict::Good | Verdict::Unclear);
+        if is_decided && gate::has_whole_window(&self.store, self.health, self.record.since).await? {
+            return Ok(());
+        }
+        if is_decided {
+            // Rates of a part of the window are too low, and would make busy workloads look idle.
+            let reason = format!("the store has no request from before the {window} that precede the upgrade");
+            return Err(Refusal::NothingToJudge { revision: self.to.to_owned(), reason }.into());
+        }
         let left_out = match self.not_judged.len() {
             0 => String::new(),
             1 => "; 1 workload exceeds a threshold already and is not judged".to_owned(),
