@@ -138,9 +138,11 @@ build() {
   [[ $name != *-conformance ]] || go=(go test -c) # a suite of tests is run as a program
   (
     cd "$here/$folder"
-    CGO_ENABLED=0 GOWORK=off "${go[@]}" -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
+    CGO_ENABLED=0 GOWORK=off exec "${go[@]}" -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
   ) >"$logs/build-$name.log" 2>&1 &
   pid=$!
+  # A signal to this script reaches no job in the background.
+  trap 'kill "$pid" 2>/dev/null; exit 143' INT TERM
   if [[ -t 1 ]]; then
     while kill -0 "$pid" 2>/dev/null; do
       printf '\r%s building, %d s ' "$label" $((SECONDS - started))
@@ -155,6 +157,7 @@ build() {
     tail -n 20 "$logs/build-$name.log" >&2
     exit 1
   fi
+  trap - INT TERM
   mv "$bin/.$name.new" "$bin/$name"
   echo "$label built in $((SECONDS - started)) s"
 }
