@@ -10,7 +10,8 @@ use super::index::RunId;
 use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::Observed;
-use crate::report::{Block, Cell, Change, Objects, Tone};
+use crate::cluster::Action;
+use crate::report::{Block, Cell, Change, Objects, Tone, Words};
 
 /// Deepest level that is shown; more is shown as JSON.
 const DEPTH: usize = 5;
@@ -51,7 +52,31 @@ pub(super) async fn read<R: DeserializeOwned>(shared: &Shared, run: RunId) -> Re
 pub(super) fn render(verb: &str, report: &Value) -> Markup {
     match crate::report::blocks(verb, report, true) {
         Some(blocks) => html! { @for one in &blocks { (block(one)) } },
+        None if crate::report::is_dry_run(report) => {
+            let mut report = report.clone();
+            name_plans(&mut report, DEPTH);
+            value("", &report, 0)
+        }
         None => value("", report, 0),
+    }
+}
+
+/// Replaces `created` and the other words for what was done by those for what a dry run would do.
+fn name_plans(value: &mut Value, depth: usize) {
+    match value {
+        _ if depth == 0 => {}
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| name_plans(entry, depth - 1)),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let done: Option<Action> =
+                    (name == "action").then(|| serde_json::from_value(field.clone()).ok()).flatten();
+                match done {
+                    Some(done) => *field = Words::Planned.of(done).into(),
+                    None => name_plans(field, depth - 1),
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -304,6 +329,14 @@ mod tests {
         let page = render("ping", &report).into_string();
         assert!(!page.contains("<script"), "{page}");
         assert!(!page.contains("href"), "{page}");
+    }
+
+    #[test]
+    fn dry_run_has_the_words_of_a_plan() {
+        let objects = json!([{ "object": { "kind": "Service", "name": "a" }, "action": "created" }]);
+        let of = |dry_run: bool| render("ping", &json!({ "dry_run": dry_run, "objects": objects })).into_string();
+        assert!(of(true).contains("data-state=\"create\"") && !of(true).contains("created"), "{}", of(true));
+        assert!(of(false).contains("data-state=\"created\""), "{}", of(false));
     }
 
     #[test]
