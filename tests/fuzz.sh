@@ -3,6 +3,7 @@
 # reader, and says where that input is.
 #
 #   fuzz.sh [TARGET|all] [SECONDS]
+#   fuzz.sh [TARGET|all] build       only builds them
 #   fuzz.sh [TARGET|all] same        for tests: 40,000 inputs, always the same; as many of them as 12 s allow
 set -euo pipefail
 
@@ -31,9 +32,12 @@ PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 cp ../Cargo.lock Cargo.lock
 # Without a sanitizer: the crate has no `unsafe`, and then the pinned stable toolchain will do.
 build=(--sanitizer none --target-dir "$cache/target")
+# Tests run too briefly to make up for an optimized build, which compiles the crate as one unit for minutes.
+[[ $seconds != build && $seconds != same ]] || build+=(--dev)
 targets=("$target")
 [[ $target != all ]] || mapfile -t targets < <(cargo fuzz list)
 cargo fuzz build "${build[@]}"
+[[ $seconds != build ]] || exit 0
 for target in "${targets[@]}"; do
   mkdir -p "$found/$target"
   cargo fuzz run "${build[@]}" "$target" "$found/$target" "corpus/$target" -- \

@@ -28,13 +28,33 @@ report_failure() {
   failed=$((failed + 1))
 }
 
+# shellcheck source=support/kill_tree.sh
+source "$here/support/kill_tree.sh"
+background=() # processes that end with this one
+plane=""      # folder of a control plane that ends with this one
+
+clean_up() {
+  local process
+  for process in "${background[@]}"; do kill_tree "$process"; done
+  [[ -z $plane ]] || "$here/support/control-plane.sh" down "$plane"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
 # Builds the real servers in the background: nearly every test needs them, `check` does not, and the Rust compiler leaves a
 # core idle for long stretches.
 build_tools() {
   "$here/tools/build.sh" istio >"$logs/tools.log" 2>&1 &
   tools=$!
-  trap 'kill "$tools" 2>/dev/null' EXIT
-  trap 'exit 130' INT TERM
+  background+=("$tools")
+}
+
+# Builds the fuzz targets in the background, behind everything else: the compiler uses one core for minutes, and most tests
+# wait.
+build_fuzz_targets() {
+  nice -n 19 "$here/fuzz.sh" all build >"$logs/build-fuzz.log" 2>&1 &
+  fuzz_targets=$!
+  background+=("$fuzz_targets")
 }
 
 # Waits for the real servers and starts a control plane. Without them nearly every test would fail for the same reason.
@@ -46,13 +66,13 @@ prepare() {
     report_failure "the real servers could not be built"
     return 1
   fi
-  trap - EXIT # the number of an ended process may be another's
+  background=() # the number of an ended process may be another's
   if [[ -z ${SAILHAND_TEST_KUBECONFIG:-} ]]; then
     if ! "$here/support/control-plane.sh" up "$state" --guard $$; then
       report_failure "the control plane did not start"
       return 1
     fi
-    trap '"$here/support/control-plane.sh" down "'"$state"'"' EXIT
+    plane=$state
     export SAILHAND_TEST_KUBECONFIG=$state/admin.kubeconfig
   fi
 }
@@ -180,6 +200,8 @@ run_parts() {
         ;;
       fuzz)
         say "random input for each reader, always the same; the first build takes some minutes"
+        [[ -z ${fuzz_targets:-} ]] || wait "$fuzz_targets"
+        background=()
         step fuzz "$here/fuzz.sh" all same
         ;;
       demo)
@@ -212,7 +234,10 @@ if [[ ${parts[0]} == check ]]; then
   run_parts check
   parts=("${parts[@]:1}")
 fi
-((${#parts[@]} == 0)) || { prepare && run_parts "${parts[@]}"; }
+if ((${#parts[@]})) && prepare; then
+  if [[ " ${parts[*]} " == *" rust "*" fuzz "* ]]; then build_fuzz_targets; fi
+  run_parts "${parts[@]}"
+fi
 echo
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -97,9 +97,3 @@ stop_builds() {
   local pid
   for pid in "${build_pids[@]}"; do kill_tree "$pid"; done
 }
-
-kill_tree() {
-  local child
-  for child in $(pgrep -P "$1"); do kill_tree "$child"; done
-  kill "$1" 2>/dev/null
-}

@@ -24,6 +24,8 @@ cd "$root"
 source "$here/stage.sh"
 # shellcheck source=deploy/demo/build.sh
 source "$here/build.sh"
+# shellcheck source=../../tests/support/kill_tree.sh
+source "$root/tests/support/kill_tree.sh"
 # shellcheck source=deploy/demo/files.sh
 source "$here/files.sh"
 # shellcheck source=deploy/demo/istio.sh
