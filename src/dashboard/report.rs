@@ -10,8 +10,7 @@ use super::index::RunId;
 use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::Observed;
-use crate::cluster::Action;
-use crate::report::{Block, Cell, Change, Objects, Tone, Words};
+use crate::report::{Block, Cell, Change, Objects, Tone};
 
 /// Deepest level that is shown; more is shown as JSON.
 const DEPTH: usize = 5;
@@ -54,29 +53,10 @@ pub(super) fn render(verb: &str, report: &Value) -> Markup {
         Some(blocks) => html! { @for one in &blocks { (block(one)) } },
         None if crate::report::is_dry_run(report) => {
             let mut report = report.clone();
-            name_plans(&mut report, DEPTH);
+            crate::report::name_plans(&mut report, DEPTH);
             value("", &report, 0)
         }
         None => value("", report, 0),
-    }
-}
-
-/// Replaces `created` and the other words for what was done by those for what a dry run would do.
-fn name_plans(value: &mut Value, depth: usize) {
-    match value {
-        _ if depth == 0 => {}
-        Value::Array(entries) => entries.iter_mut().for_each(|entry| name_plans(entry, depth - 1)),
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                let done: Option<Action> =
-                    (name == "action").then(|| serde_json::from_value(field.clone()).ok()).flatten();
-                match done {
-                    Some(done) => *field = Words::Planned.of(done).into(),
-                    None => name_plans(field, depth - 1),
-                }
-            }
-        }
-        _ => {}
     }
 }
 

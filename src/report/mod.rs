@@ -5,7 +5,7 @@ mod connections;
 mod objects;
 mod verbs;
 
-pub use objects::{Change, ObjectLine, Objects, Words};
+pub use objects::{Change, ObjectLine, Objects, Words, name_plans};
 pub use verbs::{blocks, message, warning};
 
 use serde_json::Value;

@@ -57,6 +57,25 @@ impl Words {
     }
 }
 
+/// Replaces `created` and the other words for what was done by those for what a dry run would do, down to this level.
+pub fn name_plans(value: &mut Value, depth: usize) {
+    match value {
+        _ if depth == 0 => {}
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| name_plans(entry, depth - 1)),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let done: Option<Action> =
+                    (name == "action").then(|| serde_json::from_value(field.clone()).ok()).flatten();
+                match done {
+                    Some(done) => *field = Words::Planned.of(done).into(),
+                    None => name_plans(field, depth - 1),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A field of an object with its old and its new value; `None` where the field does not exist.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
