@@ -62,11 +62,13 @@ prepare() {
   local state=$SAILHAND_CACHE/test-control-plane-$$
   say "real servers"
   tail -n +1 -f --pid="$tools" "$logs/tools.log"
-  if ! wait "$tools"; then
+  local built=0
+  wait "$tools" || built=$?
+  background=() # the number of an ended process may be another's
+  if ((built != 0)); then
     report_failure "the real servers could not be built"
     return 1
   fi
-  background=() # the number of an ended process may be another's
   if [[ -z ${SAILHAND_TEST_KUBECONFIG:-} ]]; then
     if ! "$here/support/control-plane.sh" up "$state" --guard $$; then
       report_failure "the control plane did not start"
@@ -235,7 +237,7 @@ if [[ ${parts[0]} == check ]]; then
   parts=("${parts[@]:1}")
 fi
 if ((${#parts[@]})) && prepare; then
-  if [[ " ${parts[*]} " == *" rust "*" fuzz "* ]]; then build_fuzz_targets; fi
+  if [[ " ${parts[*]} " == *" rust "* && " ${parts[*]} " == *" fuzz "* ]]; then build_fuzz_targets; fi
   run_parts "${parts[@]}"
 fi
 echo
