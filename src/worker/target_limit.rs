@@ -39,8 +39,8 @@ pub(super) struct TargetLimiter {
     quiet: Mutex<(Instant, f64)>,
     watches: Arc<Semaphore>,
     watches_of_target: HashMap<String, Arc<Semaphore>>,
-    /// Number of slots.
-    slots: usize,
+    /// Number of slots that are reserved for quiet targets.
+    reserved: usize,
 }
 
 /// Slots that some commands share.
@@ -138,9 +138,10 @@ impl TargetLimiter {
         if by_target.len() == 1 {
             by_target.clear();
         }
-        let (busy, first) = (Slots::new(limit), Slots::new(slots / (RESERVED * 2)));
+        let reserved = slots / (RESERVED * 2);
+        let (busy, first) = (Slots::new(limit), Slots::new(reserved));
         let quiet = Mutex::new((Instant::now(), IN_USE));
-        Self { by_target, busy, first, quiet, slots, watches: semaphore(WATCHES), watches_of_target }
+        Self { by_target, busy, first, quiet, reserved, watches: semaphore(WATCHES), watches_of_target }
     }
 
     /// A slot for a command of the target.
@@ -174,14 +175,14 @@ impl TargetLimiter {
     }
 
     /// Average occupancy below which a target is quiet: an equal share, for each target in use, of the slots that are
-    /// reserved for quiet ones. So all quiet targets together do not occupy more than those.
+    /// reserved for quiet ones. So the quiet ones among them do not occupy more than those together.
     fn quiet(&self) -> f64 {
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if now - quiet.0 >= COUNTED_EVERY {
             let in_use = self.by_target.values().filter(|slots| slots.occupancy().average(now) >= IN_USE).count();
             #[allow(clippy::cast_precision_loss, reason = "thousands at most")]
-            let share = (self.slots / (RESERVED * 2)) as f64 / in_use.max(1) as f64;
+            let share = self.reserved as f64 / in_use.max(1) as f64;
             *quiet = (now, share.max(IN_USE));
         }
         quiet.1

@@ -179,11 +179,10 @@ impl<'a, 'b> Gated<'a, 'b> {
             return Ok(());
         }
         let window = humantime::format_duration(self.health.window);
-        let is_decided = matches!(seen.verdict, Verdict::Good | Verdict::Unclear);
-        if is_decided && gate::has_whole_window(&self.store, self.health, self.record.since).await? {
-            return Ok(());
-        }
-        if is_decided {
+        if matches!(seen.verdict, Verdict::Good | Verdict::Unclear) {
+            if gate::has_whole_window(&self.store, self.health, self.record.since).await? {
+                return Ok(());
+            }
             // Rates of a part of the window are too low, and would make busy workloads look idle.
             let reason = format!("the store has no request from before the {window} that precede the upgrade");
             return Err(Refusal::NothingToJudge { revision: self.to.to_owned(), reason }.into());
